@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The arguments of a table line or a message.
+
+use super::{CtrError, CtrResult, Sector};
+use core::slice;
+use kernel::{ffi::c_char, prelude::*};
+
+/// The arguments that are left, first to last.
+///
+/// They live as long as the call that they came with.
+#[derive(Clone, Copy)]
+pub struct Args<'a> {
+    /// # Invariants
+    ///
+    /// Each is a NUL-terminated string, valid for reads and unchanged for `'a`.
+    argv: &'a [*const c_char],
+}
+
+impl<'a> Args<'a> {
+    /// # Safety
+    ///
+    /// `argv` is an array of `argc` pointers to NUL-terminated strings (or `argc` is 0), which all
+    /// live, unchanged, for `'a`.
+    pub(super) unsafe fn from_raw(argc: u32, argv: *mut *mut c_char) -> Self {
+        let argv: &'a [*const c_char] = if argc == 0 {
+            &[]
+        } else {
+            // SAFETY: The caller says that this is an array of that length for `'a`. A `u32` fits
+            // in a `usize`.
+            unsafe { slice::from_raw_parts(argv.cast(), argc as usize) }
+        };
+
+        // INVARIANT: As the caller says.
+        Self { argv }
+    }
+
+    /// How many are left.
+    pub fn len(&self) -> usize {
+        self.argv.len()
+    }
+
+    /// Whether none is left.
+    pub fn is_empty(&self) -> bool {
+        self.argv.is_empty()
+    }
+
+    /// All of them, if there are exactly `N`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` with `message`.
+    pub fn exactly<const N: usize>(self, message: &'static CStr) -> CtrResult<[Arg<'a>; N]> {
+        let argv: &[*const c_char; N] = self
+            .argv
+            .try_into()
+            .map_err(|_| CtrError::new(EINVAL, message))?;
+
+        // SAFETY: By the type invariants each is a string that lives for `'a`.
+        Ok(argv.map(|arg| Arg(unsafe { CStr::from_char_ptr(arg) })))
+    }
+}
+
+impl<'a> Iterator for Args<'a> {
+    type Item = Arg<'a>;
+
+    /// The next argument, as `dm_shift_arg()` in C.
+    fn next(&mut self) -> Option<Arg<'a>> {
+        let (first, rest) = self.argv.split_first()?;
+
+        self.argv = rest;
+        // SAFETY: By the type invariants this is a string that lives for `'a`.
+        Some(Arg(unsafe { CStr::from_char_ptr(*first) }))
+    }
+}
+
+/// One argument.
+#[derive(Clone, Copy)]
+pub struct Arg<'a>(&'a CStr);
+
+impl<'a> Arg<'a> {
+    /// The bytes, without the NUL.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.0.to_bytes()
+    }
+
+    /// The argument as C has it.
+    pub fn as_c_str(&self) -> &'a CStr {
+        self.0
+    }
+
+    /// A number of sectors, in decimal.
+    ///
+    /// Takes what the in-tree targets take with `sscanf(arg, "%llu%c", …) == 1`: white space,
+    /// then digits up to the end; a number beyond 64 bits is cut to its lower 64 bits.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` with `message`.
+    pub fn sector(&self, message: &'static CStr) -> CtrResult<Sector> {
+        scan_u64(self.as_bytes()).ok_or(CtrError::new(EINVAL, message))
+    }
+}
+
+/// What `sscanf(text, "%llu%c", …)` stores if it returns 1, otherwise nothing.
+fn scan_u64(text: &[u8]) -> Option<u64> {
+    // `isspace()` of the kernel: ASCII white space, vertical tab and the Latin-1 no-break space.
+    let start = text
+        .iter()
+        .position(|c| !matches!(c, b' ' | b'\t'..=b'\r' | 0xa0))?;
+
+    text.get(start..)?.iter().try_fold(0u64, |value, c| {
+        let digit = c.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+
+        Some(value.wrapping_mul(10).wrapping_add(u64::from(digit)))
+    })
+}

@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bios, by ownership.
+//!
+//! C header: [`include/linux/bio.h`](srctree/include/linux/bio.h)
+
+use super::{per_bio, Device, Sector};
+use crate::bindings;
+use core::{marker::PhantomData, ptr::NonNull};
+use kernel::ffi::c_int;
+
+/// A lifetime that is neither longer nor shorter than it is: a [`Mapped`] cannot pass for that of
+/// another bio.
+type Exactly<'a> = PhantomData<fn(&'a ()) -> &'a ()>;
+
+/// A bio that [`Target::map`](super::Target::map) has to decide about.
+///
+/// # Invariants
+///
+/// `bio` is a clone that device mapper made for the target, initialised, with its per-bio data of
+/// type `P`, and nobody else uses either.
+pub struct Bio<'map, P = ()> {
+    bio: NonNull<bindings::bio>,
+    _map: Exactly<'map>,
+    _data: PhantomData<*mut P>,
+}
+
+/// What was decided about the bio of one call of [`Target::map`](super::Target::map).
+///
+/// # Invariants
+///
+/// `value` is the `DM_MAPIO_*` that is true of the bio.
+#[must_use = "`map` returns this"]
+pub struct Mapped<'map> {
+    value: c_int,
+    _map: Exactly<'map>,
+}
+
+impl Mapped<'_> {
+    fn new(value: u32) -> Self {
+        Self {
+            value: value as c_int,
+            _map: PhantomData,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn value(self) -> c_int {
+        self.value
+    }
+}
+
+/// What can be asked of a bio whoever holds it.
+macro_rules! bio_properties {
+    () => {
+        #[inline(always)]
+        fn raw(&self) -> &bindings::bio {
+            // SAFETY: By the type invariants the bio is initialised, and changed by nobody else.
+            unsafe { self.bio.as_ref() }
+        }
+
+        /// What is to be done, as `bio_op()` in C.
+        #[inline(always)]
+        pub fn op(&self) -> Op {
+            Op(self.raw().bi_opf & Op::MASK)
+        }
+
+        /// How it is to be done: the `REQ_*` flags.
+        #[inline(always)]
+        pub fn flags(&self) -> OpFlags {
+            OpFlags(self.raw().bi_opf & !Op::MASK)
+        }
+
+        /// How many bytes.
+        #[inline(always)]
+        pub fn size(&self) -> u32 {
+            self.raw().bi_iter.bi_size
+        }
+
+        /// How many sectors.
+        #[inline(always)]
+        pub fn nr_sectors(&self) -> Sector {
+            Sector::from(self.size() >> bindings::SECTOR_SHIFT)
+        }
+
+        /// Which of the bios this is that a flush, discard, secure erase or write-zeroes became:
+        /// `dm_bio_get_target_bio_nr()` in C.
+        #[inline]
+        pub fn number(&self) -> u32 {
+            // SAFETY: By the type invariants the bio is one of device mapper's.
+            unsafe { bindings::dm_bio_get_target_bio_nr(self.bio.as_ptr()) }
+        }
+
+        /// The target's own data of this bio.
+        #[inline]
+        pub fn data(&mut self) -> &mut P {
+            // SAFETY: By the type invariants the data are of this type, and nobody else's.
+            unsafe { per_bio::get(self.bio.as_ptr()) }
+        }
+    };
+}
+
+impl<'map, P> Bio<'map, P> {
+    /// # Safety
+    ///
+    /// `bio` is as the type invariants have it, and the `map` that it was given to returns the
+    /// value of the [`Mapped`] that comes of it.
+    #[inline(always)]
+    pub(super) unsafe fn from_raw(bio: NonNull<bindings::bio>) -> Self {
+        // INVARIANT: As the caller says.
+        Self {
+            bio,
+            _map: PhantomData,
+            _data: PhantomData,
+        }
+    }
+
+    bio_properties!();
+
+    #[inline(always)]
+    fn raw_mut(&mut self) -> &mut bindings::bio {
+        // SAFETY: By the type invariants the bio is initialised, and nobody else uses it.
+        unsafe { self.bio.as_mut() }
+    }
+
+    /// Where it starts on the mapped device (not on the target, see
+    /// [`DmTarget::offset`](super::DmTarget::offset)).
+    #[inline(always)]
+    pub fn sector(&self) -> Sector {
+        self.raw().bi_iter.bi_sector
+    }
+
+    /// Sends the bio to `sector` of `dev`. `DM_MAPIO_REMAPPED` in C.
+    #[inline(always)]
+    pub fn remap(mut self, dev: &Device, sector: Sector) -> Mapped<'map> {
+        // SAFETY: The bio is ours by the type invariants. The device stays open as long as the
+        // table, which device mapper keeps while bios are in flight.
+        unsafe { bindings::bio_set_dev(self.bio.as_ptr(), dev.bdev()) };
+        self.raw_mut().bi_iter.bi_sector = sector;
+
+        // INVARIANT: The bio has its device, and is given up.
+        Mapped::new(bindings::DM_MAPIO_REMAPPED)
+    }
+
+    /// Completes the bio with `status`. `bio_endio()` and `DM_MAPIO_SUBMITTED` in C.
+    ///
+    /// [`Target::end_io`](super::Target::end_io) is called for it.
+    pub fn end(mut self, status: Status) -> Mapped<'map> {
+        self.raw_mut().bi_status = status.0;
+        // SAFETY: The bio is ours by the type invariants, and is given up here.
+        unsafe { bindings::bio_endio(self.bio.as_ptr()) };
+
+        // INVARIANT: The bio was completed, and is given up.
+        Mapped::new(bindings::DM_MAPIO_SUBMITTED)
+    }
+
+    /// Fails the bio with an I/O error, past [`Target::end_io`](super::Target::end_io).
+    /// `DM_MAPIO_KILL` in C.
+    pub fn kill(self) -> Mapped<'map> {
+        // INVARIANT: The bio is as it came, and is given up.
+        Mapped::new(bindings::DM_MAPIO_KILL)
+    }
+
+    /// Asks device mapper to try the bio again later, after a suspension without flush.
+    /// `DM_MAPIO_REQUEUE` in C.
+    pub fn requeue(self) -> Mapped<'map> {
+        // INVARIANT: The bio is as it came, and is given up.
+        Mapped::new(bindings::DM_MAPIO_REQUEUE)
+    }
+}
+
+/// A bio that has completed, in [`Target::end_io`](super::Target::end_io).
+///
+/// # Invariants
+///
+/// As for [`Bio`].
+pub struct EndBio<'end, P = ()> {
+    bio: NonNull<bindings::bio>,
+    _end: Exactly<'end>,
+    _data: PhantomData<*mut P>,
+}
+
+/// What becomes of the bio of one call of [`Target::end_io`](super::Target::end_io).
+#[must_use = "`end_io` returns this"]
+pub struct Ended<'end> {
+    value: c_int,
+    status: Status,
+    _end: Exactly<'end>,
+}
+
+impl Ended<'_> {
+    pub(super) fn value(&self) -> c_int {
+        self.value
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.status
+    }
+}
+
+impl<'end, P> EndBio<'end, P> {
+    /// # Safety
+    ///
+    /// `bio` is as the type invariants have it, and the `end_io` that it was given to returns the
+    /// value of the [`Ended`] that comes of it.
+    pub(super) unsafe fn from_raw(bio: NonNull<bindings::bio>) -> Self {
+        // INVARIANT: As the caller says.
+        Self {
+            bio,
+            _end: PhantomData,
+            _data: PhantomData,
+        }
+    }
+
+    bio_properties!();
+
+    /// The bio is done, with `status`. `DM_ENDIO_DONE` in C.
+    pub fn done(self, status: Status) -> Ended<'end> {
+        Ended {
+            value: bindings::DM_ENDIO_DONE as c_int,
+            status,
+            _end: PhantomData,
+        }
+    }
+
+    /// Asks device mapper to map the bio anew, after a suspension without flush.
+    /// `DM_ENDIO_REQUEUE` in C.
+    pub fn requeue(self) -> Ended<'end> {
+        Ended {
+            value: bindings::DM_ENDIO_REQUEUE as c_int,
+            status: Status::OK,
+            _end: PhantomData,
+        }
+    }
+}
+
+/// What a bio is to do, `enum req_op` in C.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Op(u32);
+
+impl Op {
+    const MASK: u32 = (1 << bindings::REQ_OP_BITS) - 1;
+
+    /// Read.
+    pub const READ: Self = Self(bindings::req_op_REQ_OP_READ);
+    /// Write.
+    pub const WRITE: Self = Self(bindings::req_op_REQ_OP_WRITE);
+    /// Flush the cache. (Device mapper's flushes are empty writes with [`OpFlags::PREFLUSH`].)
+    pub const FLUSH: Self = Self(bindings::req_op_REQ_OP_FLUSH);
+    /// Discard.
+    pub const DISCARD: Self = Self(bindings::req_op_REQ_OP_DISCARD);
+    /// Discard, and leave nothing to be read.
+    pub const SECURE_ERASE: Self = Self(bindings::req_op_REQ_OP_SECURE_ERASE);
+    /// Write zeroes, without data.
+    pub const WRITE_ZEROES: Self = Self(bindings::req_op_REQ_OP_WRITE_ZEROES);
+    /// Write at the write pointer of a zone.
+    pub const ZONE_APPEND: Self = Self(bindings::req_op_REQ_OP_ZONE_APPEND);
+    /// Open a zone.
+    pub const ZONE_OPEN: Self = Self(bindings::req_op_REQ_OP_ZONE_OPEN);
+    /// Close a zone.
+    pub const ZONE_CLOSE: Self = Self(bindings::req_op_REQ_OP_ZONE_CLOSE);
+    /// Make a zone full.
+    pub const ZONE_FINISH: Self = Self(bindings::req_op_REQ_OP_ZONE_FINISH);
+    /// Reset the write pointer of a zone.
+    pub const ZONE_RESET: Self = Self(bindings::req_op_REQ_OP_ZONE_RESET);
+    /// Reset all zones.
+    pub const ZONE_RESET_ALL: Self = Self(bindings::req_op_REQ_OP_ZONE_RESET_ALL);
+
+    /// Whether data go to the device, as `op_is_write()` in C.
+    pub fn is_write(self) -> bool {
+        self.0 & 1 != 0
+    }
+}
+
+/// How a bio is to be done, `enum req_flag_bits` in C.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct OpFlags(u32);
+
+impl OpFlags {
+    /// Flush the cache first.
+    pub const PREFLUSH: Self = Self(1 << bindings::req_flag_bits___REQ_PREFLUSH);
+    /// Done only when the data are on the medium.
+    pub const FUA: Self = Self(1 << bindings::req_flag_bits___REQ_FUA);
+    /// Someone waits for it.
+    pub const SYNC: Self = Self(1 << bindings::req_flag_bits___REQ_SYNC);
+    /// Read ahead: may fail at any time.
+    pub const RAHEAD: Self = Self(1 << bindings::req_flag_bits___REQ_RAHEAD);
+    /// Fails rather than waits.
+    pub const NOWAIT: Self = Self(1 << bindings::req_flag_bits___REQ_NOWAIT);
+    /// The submitter polls for its completion.
+    pub const POLLED: Self = Self(1 << bindings::req_flag_bits___REQ_POLLED);
+    /// Swap I/O.
+    pub const SWAP: Self = Self(1 << bindings::req_flag_bits___REQ_SWAP);
+    /// Written as a whole or not at all.
+    pub const ATOMIC: Self = Self(1 << bindings::req_flag_bits___REQ_ATOMIC);
+
+    /// Whether all of `flags` are set.
+    #[inline(always)]
+    pub const fn has(self, flags: Self) -> bool {
+        self.0 & flags.0 == flags.0
+    }
+}
+
+/// How a bio ended, `blk_status_t` in C.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Status(bindings::blk_status_t);
+
+impl Status {
+    /// No error.
+    pub const OK: Self = Self(bindings::BLK_STS_OK as bindings::blk_status_t);
+    /// `EIO`.
+    pub const IOERR: Self = Self(bindings::DM_RUST_BLK_STS_IOERR);
+    /// `EOPNOTSUPP`.
+    pub const NOTSUPP: Self = Self(bindings::DM_RUST_BLK_STS_NOTSUPP);
+    /// `EREMOTEIO`: the device does not take this command.
+    pub const TARGET: Self = Self(bindings::DM_RUST_BLK_STS_TARGET);
+    /// `ENODATA`: the medium failed.
+    pub const MEDIUM: Self = Self(bindings::DM_RUST_BLK_STS_MEDIUM);
+    /// `EILSEQ`: the data are not what they should be.
+    pub const PROTECTION: Self = Self(bindings::DM_RUST_BLK_STS_PROTECTION);
+    /// `ENOMEM`.
+    pub const RESOURCE: Self = Self(bindings::DM_RUST_BLK_STS_RESOURCE);
+    /// `EAGAIN`: would have to wait.
+    pub const AGAIN: Self = Self(bindings::DM_RUST_BLK_STS_AGAIN);
+    /// `EINVAL`.
+    pub const INVAL: Self = Self(bindings::DM_RUST_BLK_STS_INVAL);
+
+    /// Whether there was an error.
+    pub fn is_error(self) -> bool {
+        self != Self::OK
+    }
+
+    pub(super) fn from_raw(status: bindings::blk_status_t) -> Self {
+        Self(status)
+    }
+
+    pub(super) fn into_raw(self) -> bindings::blk_status_t {
+        self.0
+    }
+}

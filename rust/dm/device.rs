@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Devices that a target maps to.
+
+use crate::bindings;
+use core::ptr::NonNull;
+use kernel::{prelude::*, types::Opaque};
+
+use super::Sector;
+
+/// A block device that a table has opened, `struct dm_dev` in C.
+///
+/// Only ever seen as `&'ti Device`, see [`Constructor::get_device`](super::Constructor::get_device).
+///
+/// # Invariants
+///
+/// The device is open, and the fields of the `dm_dev` do not change. (Device mapper would replace a
+/// `dm_dev` to open a device with more rights. It never does with those of this abstraction, which
+/// are opened with all the rights that the table has.)
+#[repr(transparent)]
+pub struct Device(Opaque<bindings::dm_dev>);
+
+// SAFETY: A `dm_dev` belongs to the table and to no thread.
+unsafe impl Send for Device {}
+// SAFETY: All methods only read what does not change, or call functions that may run at once.
+unsafe impl Sync for Device {}
+
+impl Device {
+    /// # Safety
+    ///
+    /// `dev` came from `dm_get_device` and is not put before the end of `'ti`.
+    pub(super) unsafe fn from_raw<'ti>(dev: NonNull<bindings::dm_dev>) -> &'ti Self {
+        // SAFETY: The caller says so; the type is transparent.
+        unsafe { dev.cast().as_ref() }
+    }
+
+    #[inline(always)]
+    pub(super) fn as_raw(&self) -> *mut bindings::dm_dev {
+        self.0.get()
+    }
+
+    #[inline(always)]
+    pub(super) fn bdev(&self) -> *mut bindings::block_device {
+        // SAFETY: By the type invariants the field is set and does not change.
+        unsafe { (*self.as_raw()).bdev }
+    }
+
+    /// Null if the device has no direct access to memory.
+    #[cfg(CONFIG_FS_DAX)]
+    pub(super) fn dax_dev(&self) -> *mut bindings::dax_device {
+        // SAFETY: By the type invariants the field is set and does not change.
+        unsafe { (*self.as_raw()).dax_dev }
+    }
+
+    /// `major:minor`, as in the status line of a table.
+    pub fn name(&self) -> &str {
+        // SAFETY: By the type invariants the field is set and does not change.
+        let name = unsafe { &(*self.as_raw()).name };
+        // SAFETY: Device mapper has written a string there, with its NUL.
+        let name = unsafe { CStr::from_char_ptr(name.as_ptr()) };
+
+        // Digits and a colon, so this does not fail.
+        name.to_str().unwrap_or_default()
+    }
+
+    /// The size in sectors, now: a device may grow or shrink.
+    pub fn nr_sectors(&self) -> Sector {
+        // SAFETY: By the type invariants the device is open.
+        unsafe { bindings::dm_rust_helper_bdev_nr_sectors(self.bdev()) }
+    }
+
+    /// Where the device starts on the disk that it is a partition of, in sectors.
+    #[cfg(CONFIG_FS_DAX)]
+    pub(super) fn start_sector(&self) -> Sector {
+        // SAFETY: By the type invariants the device is open.
+        unsafe { bindings::dm_rust_helper_get_start_sect(self.bdev()) }
+    }
+}
+
+/// The devices that one target has opened: one reference for each call of `dm_get_device`.
+///
+/// Nearly all targets have one, so the first needs no memory of its own.
+pub(super) struct DeviceList {
+    first: Option<NonNull<bindings::dm_dev>>,
+    rest: KVec<NonNull<bindings::dm_dev>>,
+}
+
+// SAFETY: The references belong to the table and to no thread.
+unsafe impl Send for DeviceList {}
+// SAFETY: Nothing can be done with a shared list.
+unsafe impl Sync for DeviceList {}
+
+impl DeviceList {
+    pub(super) fn new() -> Self {
+        Self {
+            first: None,
+            rest: KVec::new(),
+        }
+    }
+
+    /// Makes room for one more, so that [`push`](Self::push) cannot fail.
+    pub(super) fn reserve(&mut self) -> Result {
+        if self.first.is_some() {
+            self.rest.reserve(1, GFP_KERNEL)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over a reference. There must be room, see [`reserve`](Self::reserve).
+    pub(super) fn push(&mut self, dev: NonNull<bindings::dm_dev>) {
+        if self.first.is_none() {
+            self.first = Some(dev);
+        } else {
+            // There is room. Without it the reference would leak, which device mapper reports when
+            // the table is destroyed.
+            let _ = self.rest.push_within_capacity(dev);
+        }
+    }
+
+    /// Closes all devices, the last one first.
+    ///
+    /// # Safety
+    ///
+    /// The devices were opened for `ti`, whose constructor has failed or whose destructor is
+    /// running, and no reference to any of them is left.
+    pub(super) unsafe fn put_all(mut self, ti: NonNull<bindings::dm_target>) {
+        while let Some(dev) = self.rest.pop().or(self.first.take()) {
+            // SAFETY: The list holds this reference, and gives it up here. The caller says that
+            // nobody uses it, and that this is the time when the table may be changed.
+            unsafe { bindings::dm_put_device(ti.as_ptr(), dev.as_ptr()) };
+        }
+    }
+}
