@@ -8,6 +8,7 @@
 
 mod bindings;
 pub mod dm;
+#[forbid(unsafe_code)]
 mod targets;
 
 use dm::TargetList;

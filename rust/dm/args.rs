@@ -2,7 +2,7 @@
 
 //! The arguments of a table line or a message.
 
-use super::{CtrError, CtrResult, Sector};
+use super::{parse::scan_u64, CtrError, CtrResult, Sector};
 use core::slice;
 use kernel::{ffi::c_char, prelude::*};
 
@@ -100,18 +100,4 @@ impl<'a> Arg<'a> {
     pub fn sector(&self, message: &'static CStr) -> CtrResult<Sector> {
         scan_u64(self.as_bytes()).ok_or(CtrError::new(EINVAL, message))
     }
-}
-
-/// What `sscanf(text, "%llu%c", …)` stores if it returns 1, otherwise nothing.
-fn scan_u64(text: &[u8]) -> Option<u64> {
-    // `isspace()` of the kernel: ASCII white space, vertical tab and the Latin-1 no-break space.
-    let start = text
-        .iter()
-        .position(|c| !matches!(c, b' ' | b'\t'..=b'\r' | 0xa0))?;
-
-    text.get(start..)?.iter().try_fold(0u64, |value, c| {
-        let digit = c.checked_sub(b'0').filter(|digit| *digit <= 9)?;
-
-        Some(value.wrapping_mul(10).wrapping_add(u64::from(digit)))
-    })
 }

@@ -72,6 +72,7 @@ mod device;
 mod ioctl;
 mod iterate;
 mod limits;
+mod parse;
 mod per_bio;
 mod registration;
 mod status;
