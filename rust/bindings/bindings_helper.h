@@ -5,6 +5,7 @@
  */
 #include <linux/dax.h>
 #include <linux/device-mapper.h>
+#include <linux/workqueue.h>
 
 /* Macros with a cast, which bindgen does not see through. */
 static const blk_status_t DM_RUST_BLK_STS_NOTSUPP = BLK_STS_NOTSUPP;
@@ -19,3 +20,6 @@ static const blk_status_t DM_RUST_BLK_STS_INVAL = BLK_STS_INVAL;
 /* Static inlines that are not on a hot path; see helpers.c. */
 sector_t dm_rust_helper_bdev_nr_sectors(struct block_device *bdev);
 sector_t dm_rust_helper_get_start_sect(struct block_device *bdev);
+dev_t dm_rust_helper_bio_dev(const struct bio *bio);
+void dm_rust_helper_init_work(struct work_struct *work, work_func_t func);
+bool dm_rust_helper_schedule_work(struct work_struct *work);

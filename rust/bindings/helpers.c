@@ -16,3 +16,18 @@ sector_t dm_rust_helper_get_start_sect(struct block_device *bdev)
 {
 	return get_start_sect(bdev);
 }
+
+dev_t dm_rust_helper_bio_dev(const struct bio *bio)
+{
+	return bio_dev(bio);
+}
+
+void dm_rust_helper_init_work(struct work_struct *work, work_func_t func)
+{
+	INIT_WORK(work, func);
+}
+
+bool dm_rust_helper_schedule_work(struct work_struct *work)
+{
+	return schedule_work(work);
+}

@@ -2,7 +2,7 @@
 
 //! The arguments of a table line or a message.
 
-use super::{parse::scan_u64, CtrError, CtrResult, Sector};
+use super::{parse, CtrError, CtrResult, Sector};
 use core::slice;
 use kernel::{ffi::c_char, prelude::*};
 
@@ -98,6 +98,11 @@ impl<'a> Arg<'a> {
     ///
     /// `EINVAL` with `message`.
     pub fn sector(&self, message: &'static CStr) -> CtrResult<Sector> {
-        scan_u64(self.as_bytes()).ok_or(CtrError::new(EINVAL, message))
+        parse::scan_u64(self.as_bytes()).ok_or(CtrError::new(EINVAL, message))
+    }
+
+    /// A 32-bit number, in decimal, if `kstrtouint(arg, 10, …)` takes it.
+    pub fn kstrtouint(&self) -> Option<u32> {
+        parse::kstrtouint(self.as_bytes()).ok()
     }
 }

@@ -142,6 +142,18 @@ impl<'map, P> Bio<'map, P> {
         Mapped::new(bindings::DM_MAPIO_REMAPPED)
     }
 
+    /// Sends the bio, cut to its first `nr_sectors`, to `sector` of `dev`: for a bio without data,
+    /// which stands for a range (discard, secure erase, write-zeroes).
+    ///
+    /// No more than it has: a larger number changes nothing.
+    pub fn remap_part(mut self, dev: &Device, sector: Sector, nr_sectors: Sector) -> Mapped<'map> {
+        if nr_sectors < self.nr_sectors() {
+            // Smaller than what it was, so it fits.
+            self.raw_mut().bi_iter.bi_size = (nr_sectors << bindings::SECTOR_SHIFT) as u32;
+        }
+        self.remap(dev, sector)
+    }
+
     /// Completes the bio with `status`. `bio_endio()` and `DM_MAPIO_SUBMITTED` in C.
     ///
     /// [`Target::end_io`](super::Target::end_io) is called for it.
@@ -152,6 +164,16 @@ impl<'map, P> Bio<'map, P> {
 
         // INVARIANT: The bio was completed, and is given up.
         Mapped::new(bindings::DM_MAPIO_SUBMITTED)
+    }
+
+    /// Completes the bio without error, and a read with zeroes. `zero_fill_bio()` in C.
+    pub fn end_zeroed(self) -> Mapped<'map> {
+        if self.op() == Op::READ {
+            // SAFETY: The bio is ours by the type invariants, and the pages of a read are there to
+            // be written to.
+            unsafe { bindings::zero_fill_bio(self.bio.as_ptr()) };
+        }
+        self.end(Status::OK)
     }
 
     /// Fails the bio with an I/O error, past [`Target::end_io`](super::Target::end_io).
@@ -213,6 +235,13 @@ impl<'end, P> EndBio<'end, P> {
     }
 
     bio_properties!();
+
+    /// Whether the disk that the bio went to is `dev`. (Not so if `dev` is a partition of it:
+    /// mirrors `bio_dev()`, which knows disks only.)
+    pub fn was_on(&self, dev: &Device) -> bool {
+        // SAFETY: By the type invariants the bio is initialised, with its device.
+        dev.number() == unsafe { bindings::dm_rust_helper_bio_dev(self.bio.as_ptr()) }
+    }
 
     /// The bio is done, with `status`. `DM_ENDIO_DONE` in C.
     pub fn done(self, status: Status) -> Ended<'end> {

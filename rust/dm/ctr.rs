@@ -4,6 +4,7 @@
 
 use super::{
     device::{Device, DeviceList},
+    event::{EventList, TableEvent},
     Arg, DmTarget, Sector,
 };
 use crate::bindings;
@@ -65,9 +66,34 @@ pub struct Constructor<'ti> {
     ///
     /// Valid, and nobody else uses it, until the constructor returns.
     ti: NonNull<bindings::dm_target>,
-    devices: DeviceList,
+    resources: Resources,
     /// `'ti` is neither longer nor shorter than it is.
     _life: PhantomData<fn(&'ti ()) -> &'ti ()>,
+}
+
+/// What a target has borrowed for `'ti`, to be given back when the target is gone.
+pub(super) struct Resources {
+    devices: DeviceList,
+    events: EventList,
+}
+
+impl Resources {
+    pub(super) fn new() -> Self {
+        Self {
+            devices: DeviceList::new(),
+            events: EventList::new(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// They belong to `ti`, whose constructor has failed or whose destructor is running. Nothing
+    /// that was borrowed is used any more.
+    pub(super) unsafe fn release(self, ti: NonNull<bindings::dm_target>) {
+        self.events.cancel_all();
+        // SAFETY: As the caller says.
+        unsafe { self.devices.put_all(ti) };
+    }
 }
 
 /// Sets a number of bios of the target.
@@ -106,13 +132,13 @@ impl<'ti> Constructor<'ti> {
         // INVARIANT: During its constructor a target is known to the caller only.
         Self {
             ti,
-            devices: DeviceList::new(),
+            resources: Resources::new(),
             _life: PhantomData,
         }
     }
 
-    pub(super) fn into_devices(self) -> DeviceList {
-        self.devices
+    pub(super) fn into_resources(self) -> Resources {
+        self.resources
     }
 
     /// Opens the device that `path` names (`/dev/…` or `major:minor`), with the access mode of the
@@ -126,7 +152,7 @@ impl<'ti> Constructor<'ti> {
     pub fn get_device(&mut self, path: Arg<'_>, message: &'static CStr) -> CtrResult<&'ti Device> {
         let failed = |errno| CtrError::new(errno, message);
 
-        self.devices.reserve().map_err(failed)?;
+        self.resources.devices.reserve().map_err(failed)?;
 
         // SAFETY: By the type invariants the target is valid.
         let table = unsafe { (*self.ti.as_ptr()).table };
@@ -146,11 +172,28 @@ impl<'ti> Constructor<'ti> {
         .map_err(failed)?;
 
         let dev = NonNull::new(dev).ok_or(failed(ENODEV))?;
-        self.devices.push(dev);
+        self.resources.devices.push(dev);
 
-        // SAFETY: `DeviceList` holds the reference that `dm_get_device` took. It is put after the
+        // SAFETY: `Resources` hold the reference that `dm_get_device` took. It is put after the
         // target was dropped, or when the constructor has failed: not before the end of `'ti`.
         Ok(unsafe { Device::from_raw(dev) })
+    }
+
+    /// An event that the target can raise, see [`TableEvent`].
+    ///
+    /// # Errors
+    ///
+    /// No memory.
+    pub fn event(&mut self) -> CtrResult<&'ti TableEvent> {
+        // SAFETY: By the type invariants the target is valid.
+        let table = unsafe { (*self.ti.as_ptr()).table };
+        // SAFETY: A target belongs to a table, which outlives it; `Resources::release` is called
+        // while the target is still there.
+        let event = unsafe { self.resources.events.add(table) }?;
+
+        // SAFETY: `Resources` hold the event. It is freed after the target was dropped, or when the
+        // constructor has failed: not before the end of `'ti`.
+        Ok(unsafe { event.as_ref() })
     }
 
     /// Never give the target a bio of more than `len` sectors, nor one that crosses a multiple of

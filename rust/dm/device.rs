@@ -63,6 +63,12 @@ impl Device {
         name.to_str().unwrap_or_default()
     }
 
+    /// Major and minor number in one, `dev_t` in C.
+    pub(super) fn number(&self) -> bindings::dev_t {
+        // SAFETY: By the type invariants the device is open.
+        unsafe { (*self.bdev()).bd_dev }
+    }
+
     /// The size in sectors, now: a device may grow or shrink.
     pub fn nr_sectors(&self) -> Sector {
         // SAFETY: By the type invariants the device is open.

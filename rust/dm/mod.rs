@@ -69,6 +69,7 @@ mod bio;
 mod ctr;
 mod dax;
 mod device;
+mod event;
 mod ioctl;
 mod iterate;
 mod limits;
@@ -85,6 +86,7 @@ pub use self::{
     bio::{Bio, EndBio, Ended, Mapped, Op, OpFlags, Status},
     ctr::{Constructor, CtrError, CtrResult},
     device::Device,
+    event::TableEvent,
     ioctl::Ioctl,
     iterate::{Callout, Stop},
     limits::QueueLimits,
@@ -101,7 +103,7 @@ pub mod prelude {
     pub use super::{
         Arg, Args, Bio, Callout, Constructor, CtrError, CtrResult, Device, DmTarget, EndBio, Ended,
         Features, Ioctl, Mapped, Op, OpFlags, QueueLimits, Sector, Status, StatusFlags, StatusLine,
-        StatusType, Stop, Target, TargetType, ZoneReport,
+        StatusType, Stop, TableEvent, Target, TargetType, ZoneReport,
     };
     pub use core::{
         fmt::{self, Write as _},

@@ -8,9 +8,8 @@
 //! lifetime is `'static`, nor use it as such.
 
 use super::{
-    device::DeviceList, per_bio, Args, Bio, Callout, Constructor, CtrError, DmTarget, EndBio,
-    Ioctl, QueueLimits, Status, StatusFlags, StatusLine, StatusType, Target, TargetType,
-    ZoneReport,
+    ctr::Resources, per_bio, Args, Bio, Callout, Constructor, CtrError, DmTarget, EndBio, Ioctl,
+    QueueLimits, Status, StatusFlags, StatusLine, StatusType, Target, TargetType, ZoneReport,
 };
 use crate::bindings;
 use core::{ops::ControlFlow, ptr::NonNull};
@@ -27,12 +26,12 @@ type PerBioOf<T> = <TargetOf<T> as Target<'static>>::PerBio;
 
 /// What `private` of a `struct dm_target` points to.
 ///
-/// Fields are dropped in this order; `devices` are put after that.
+/// `resources` are released after `target` was dropped, see `dtr`.
 #[pin_data]
 struct Instance<T: TargetType> {
     #[pin]
     target: TargetOf<T>,
-    devices: DeviceList,
+    resources: Resources,
 }
 
 /// The target behind `ti`.
@@ -144,19 +143,19 @@ unsafe extern "C" fn ctr<T: TargetType>(
     let made = KBox::try_pin_init(
         try_pin_init!(Instance::<T> {
             target <- TargetOf::<T>::ctr(building, args),
-            devices: DeviceList::new(),
+            resources: Resources::new(),
         }? CtrError),
         GFP_KERNEL,
     );
-    let devices = constructor.into_devices();
+    let resources = constructor.into_resources();
 
     match made {
         Ok(instance) => {
             // SAFETY: The box stays pinned: it is given back in `dtr`.
             let instance = KBox::into_raw(unsafe { Pin::into_inner_unchecked(instance) });
 
-            // SAFETY: This is the only pointer to the instance. `devices` is not pinned.
-            unsafe { (*instance).devices = devices };
+            // SAFETY: This is the only pointer to the instance. `resources` is not pinned.
+            unsafe { (*instance).resources = resources };
             // SAFETY: The constructor has `ti` to itself.
             let target = unsafe { &mut *ti.as_ptr() };
             target.private = instance.cast();
@@ -169,7 +168,7 @@ unsafe extern "C" fn ctr<T: TargetType>(
             // SAFETY: The constructor has `ti` to itself. Device mapper only reads the string.
             unsafe { (*ti.as_ptr()).error = message.as_char_ptr().cast_mut() };
             // SAFETY: The constructor has failed, and what it made is dropped.
-            unsafe { devices.put_all(ti) };
+            unsafe { resources.release(ti) };
             error.errno().to_errno()
         }
     }
@@ -184,12 +183,12 @@ unsafe extern "C" fn dtr<T: TargetType>(ti: *mut bindings::dm_target) {
     };
     // SAFETY: `ti` is valid, as the caller says.
     let instance = unsafe { (*ti.as_ptr()).private }.cast::<Instance<T>>();
-    // SAFETY: Nobody uses the instance any more, and `devices` is not pinned.
-    let devices = unsafe { core::mem::replace(&mut (*instance).devices, DeviceList::new()) };
+    // SAFETY: Nobody uses the instance any more, and `resources` is not pinned.
+    let resources = unsafe { core::mem::replace(&mut (*instance).resources, Resources::new()) };
     // SAFETY: `ctr` has made this pointer from a box, and nobody else takes it back.
     drop(unsafe { Pin::new_unchecked(KBox::from_raw(instance)) });
     // SAFETY: The destructor is running, and the target is gone with its references.
-    unsafe { devices.put_all(ti) };
+    unsafe { resources.release(ti) };
 }
 
 /// # Safety
@@ -357,7 +356,7 @@ unsafe extern "C" fn prepare_ioctl<T: TargetType>(
     let target = unsafe { target_of::<T>(ti) };
     // SAFETY: As above.
     let ti = unsafe { DmTarget::from_raw(ti) };
-    let (dev, value) = match target.prepare_ioctl(ti, cmd, arg as usize) {
+    let (dev, value) = match target.prepare_ioctl(ti, cmd, arg) {
         Ioctl::Forward(dev) => (dev, 0),
         Ioctl::ForwardRestricted(dev) => (dev, 1),
         Ioctl::Refuse(e) => return e.to_errno(),

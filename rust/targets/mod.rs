@@ -5,6 +5,11 @@
 // A constructor returns its target by value where it can.
 #![allow(refining_impl_trait)]
 
+mod stripes;
+
 crate::dm::targets! {
+    error::Error,
     linear::Linear,
+    striped::Striped,
+    zero::Zero,
 }
