@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The commands of this project; `make help` lists them. Kbuild reads the file `Kbuild`, not this one.
+
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+
+# The oldest kernel that the module's sources are written for.
+OLDEST_KERNEL := 7.2
+
+.PHONY: all
+all:
+ifdef KDIR
+# For a kernel of one's own: natively, by that kernel's build system, into this directory.
+	@qemu/kdir-check "$(KDIR)" $(OLDEST_KERNEL)
+	$(MAKE) -C "$(KDIR)" M="$(CURDIR)" modules
+	@echo "Built dm-rust.ko. Load it with: sudo modprobe dm-mod && sudo insmod dm-rust.ko"
+else
+	@qemu/build
+	@echo "Built build/dm-rust.ko (for $$(basename "$$(dirname "$$(readlink build/dm-rust.ko)")")) and build/dmrs. See them at work: make run"
+endif
+
+.PHONY: run
+run:
+	@qemu/run
+
+.PHONY: shell
+shell:
+	@qemu/build
+	@qemu/boot --shell -- /dm-rust/qemu/shell
+
+.PHONY: test
+test:
+	@qemu/test $(T)
+
+# Shows that a guest that panics, hangs, warns or exits with an error is noticed.
+.PHONY: test-runner
+test-runner:
+	@qemu/test-runner $(T)
+
+.PHONY: check
+check:
+	@qemu/check
+
+.PHONY: setup
+setup:
+	@qemu/setup
+
+.PHONY: update
+update:
+	@qemu/setup --again
+
+.PHONY: rust-analyzer
+rust-analyzer:
+	@qemu/rust-analyzer $(KDIR)
+
+# Installs what `make KDIR=...` built. INSTALL_MOD_PATH and the other variables of the kernel's build system are heeded.
+.PHONY: modules_install
+modules_install: KDIR ?= /lib/modules/$(shell uname -r)/build
+modules_install:
+	@test -e dm-rust.ko || { \
+		echo "error: there is no dm-rust.ko here to install. Build it first: make KDIR=$(KDIR)" >&2; exit 1; }
+	$(MAKE) -C "$(KDIR)" M="$(CURDIR)" modules_install
+
+.PHONY: clean
+clean:
+	@qemu/clean
+
+.PHONY: distclean
+distclean:
+	@qemu/clean --all
+
+.PHONY: help
+help:
+	@sed 's/^\t//' qemu/help
