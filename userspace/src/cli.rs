@@ -39,7 +39,7 @@ pub enum Command {
     #[command(visible_alias = "reload")]
     Load(Load),
     /// Empty a device's inactive slot
-    Clear(Devices),
+    Clear(SomeDevices),
     /// Hold back I/O
     Suspend(Suspend),
     /// Make the inactive table live if there is one, and let I/O go on
@@ -86,6 +86,20 @@ impl Selector {
 pub struct Devices {
     /// Names, numbers or paths of devices
     #[arg(value_name = "DEVICE", conflicts_with_all = ["uuid", "major", "minor"])]
+    pub devices: Vec<String>,
+    #[command(flatten)]
+    pub selector: Selector,
+}
+
+/// Like [`Devices`], where there must be one.
+#[derive(Debug, Args)]
+pub struct SomeDevices {
+    /// Names, numbers or paths of devices
+    #[arg(
+        value_name = "DEVICE",
+        required_unless_present_any = ["uuid", "major"],
+        conflicts_with_all = ["uuid", "major", "minor"]
+    )]
     pub devices: Vec<String>,
     #[command(flatten)]
     pub selector: Selector,
@@ -142,7 +156,7 @@ pub struct Load {
 #[derive(Debug, Args)]
 pub struct Suspend {
     #[command(flatten)]
-    pub devices: Devices,
+    pub devices: SomeDevices,
     /// Do not wait for I/O that targets hold back
     #[arg(long = "noflush")]
     pub no_flush: bool,
@@ -154,7 +168,7 @@ pub struct Suspend {
 #[derive(Debug, Args)]
 pub struct Remove {
     #[command(flatten)]
-    pub devices: Devices,
+    pub devices: SomeDevices,
     /// First put a table in place that fails all I/O
     #[arg(short, long)]
     pub force: bool,
@@ -251,6 +265,8 @@ mod tests {
         assert!(!accepts("dmrs create a --minor 3"));
         assert!(accepts("dmrs create a --major 253 --minor 3 -n"));
         assert!(accepts("dmrs remove -u x"));
+        assert!(!accepts("dmrs remove"));
+        assert!(accepts("dmrs table"));
         assert!(!accepts("dmrs remove a -u x"));
         assert!(!accepts("dmrs load"));
         assert!(accepts("dmrs load a file"));

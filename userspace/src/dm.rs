@@ -8,7 +8,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use devicemapper::{
@@ -31,8 +31,8 @@ const CONTROL: &str = "/dev/mapper/control";
 const UDEV_SOCKET: &str = "/run/udev/control";
 /// Set to any value, it makes libdevmapper's tools do without udev; so it does here.
 const NO_UDEV: &str = "DM_DISABLE_UDEV";
-/// As many as libdevmapper's, 5 s in all.
-const REMOVE_TRIES: u32 = 25;
+/// For how long a removal is tried again, as in libdevmapper.
+const REMOVE_PATIENCE: Duration = Duration::from_secs(5);
 const REMOVE_DELAY: Duration = Duration::from_millis(200);
 
 /// By what a device is known to the kernel.
@@ -353,7 +353,11 @@ impl Dm {
         let candidates = [path.to_owned(), Path::new("/dev").join(path)];
         for candidate in &candidates {
             if let Ok(Some(device)) = node::block_device(candidate) {
-                return Ok(DeviceId::Number(device));
+                // A node may be another driver's, or left from a device that is gone.
+                return match self.list()?.iter().any(|listed| listed.device == device) {
+                    true => Ok(DeviceId::Number(device)),
+                    false => Err(Error::NoSuchDevice(text.to_owned())),
+                };
             }
         }
         // The node can be missing, as that of a device without a table is.
@@ -562,11 +566,14 @@ impl Dm {
         }
         let mut flags = DmFlags::empty();
         flags.set(DmFlags::DM_DEFERRED_REMOVE, options.deferred);
-        let mut tries = if options.retry { REMOVE_TRIES } else { 1 };
+        let deadline = Instant::now() + REMOVE_PATIENCE;
         loop {
-            tries -= 1;
             match self.remove_known(&info, flags) {
-                Err(Error::Refused(refusal)) if refusal.errno == Errno::EBUSY && tries > 0 => {
+                Err(Error::Refused(refusal))
+                    if refusal.errno == Errno::EBUSY
+                        && options.retry
+                        && Instant::now() < deadline =>
+                {
                     thread::sleep(REMOVE_DELAY);
                 }
                 result => return result,
@@ -589,15 +596,7 @@ impl Dm {
         };
         let udev = self.waits_for_udev();
         if udev {
-            // The crate would try for most of a second whether that was asked for or not.
-            let now = self.info(&number, Slot::Live)?;
-            if now.open_count > 0 && !flags.contains(DmFlags::DM_DEFERRED_REMOVE) {
-                return Err(open_count(refused(
-                    action,
-                    Some(info.shown_name()),
-                    Errno::EBUSY,
-                )));
-            }
+            // This tries for most of a second, for udev itself opens what was just closed.
             let options = DmOptions::default().set_flags(flags);
             self.udev(action, info, Mark::now(), |dm, id| {
                 dm.device_remove(id, options)

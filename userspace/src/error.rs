@@ -72,8 +72,8 @@ pub enum Error {
     Udev(String),
     /// The node in `/dev/mapper` cannot be made or removed.
     #[error(
-        "cannot {verb} {}: {source}\n  the device itself is in order: \
-         {verb} the node by hand, or see who else keeps nodes there",
+        "cannot {verb} {}: {source}\n  see what is there, and move away what is not \
+         device-mapper's",
         path.display()
     )]
     Node {

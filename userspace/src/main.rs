@@ -65,19 +65,19 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<(), Failed> {
         Command::Load(args) => load(args, open)?,
         Command::Clear(args) => {
             let dm = open()?;
-            for id in some_devices(&dm, args)? {
+            for id in some_devices(&dm, &args.devices, &args.selector)? {
                 dm.clear(&id)?;
             }
         }
         Command::Suspend(args) => {
             let dm = open()?;
-            for id in some_devices(&dm, &args.devices)? {
+            for id in some_devices(&dm, &args.devices.devices, &args.devices.selector)? {
                 dm.suspend(&id, suspend_options(args))?;
             }
         }
         Command::Resume(args) => {
             let dm = open()?;
-            for id in some_devices(&dm, &args.devices)? {
+            for id in some_devices(&dm, &args.devices.devices, &args.devices.selector)? {
                 dm.resume(&id, suspend_options(args))?;
             }
         }
@@ -88,7 +88,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<(), Failed> {
                 deferred: args.deferred,
             };
             let dm = open()?;
-            for id in some_devices(&dm, &args.devices)? {
+            for id in some_devices(&dm, &args.devices.devices, &args.devices.selector)? {
                 dm.remove(&id, options)?;
             }
         }
@@ -183,15 +183,16 @@ fn selected(selector: &cli::Selector) -> Result<Option<DeviceId>, Failed> {
     Ok(number(selector.major, selector.minor).map(DeviceId::Number))
 }
 
-/// The devices that the command line names; there must be one.
-fn some_devices(dm: &Dm, args: &cli::Devices) -> Result<Vec<DeviceId>, Failed> {
-    if let Some(id) = selected(&args.selector)? {
+/// The devices that the command line names.
+fn some_devices(
+    dm: &Dm,
+    devices: &[String],
+    selector: &cli::Selector,
+) -> Result<Vec<DeviceId>, Failed> {
+    if let Some(id) = selected(selector)? {
         return Ok(vec![id]);
     }
-    if args.devices.is_empty() {
-        usage("no device is given: name one, or use --uuid or --major and --minor");
-    }
-    let ids: Result<_, Error> = args.devices.iter().map(|text| dm.find(text)).collect();
+    let ids: Result<_, Error> = devices.iter().map(|text| dm.find(text)).collect();
     Ok(ids?)
 }
 
@@ -204,7 +205,7 @@ struct Shown {
 /// The devices that the command line names, or else all.
 fn all_or_some(dm: &Dm, args: &cli::Devices, out: &mut dyn Write) -> Result<Shown, Failed> {
     if !args.devices.is_empty() || args.selector.is_given() {
-        let ids = some_devices(dm, args)?;
+        let ids = some_devices(dm, &args.devices, &args.selector)?;
         let with_names = ids.len() > 1;
         return Ok(Shown { ids, with_names });
     }
