@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of the targets in the guest, against the in-tree ones.
+
+use anyhow::{ensure, Context, Result};
+use clap::Parser;
+use dm_rust_tests::case::{self, Case, Env};
+use dm_rust_tests::module::{modprobe, Module};
+use libtest_mimic::Arguments;
+use rustix::io::Errno;
+use rustix::mount::{mount, MountFlags};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+mod harness;
+mod linear;
+
+/// Runs the tests, as root, in a guest that may be lost: they load and unload
+/// modules and provoke errors.
+#[derive(Parser)]
+struct Options {
+    /// The module to test; without it the in-tree targets are compared with
+    /// themselves, which tests the tests.
+    #[arg(long, value_name = "FILE")]
+    module: Option<PathBuf>,
+    /// The `dmrs` tool; without it, its tests are ignored.
+    #[arg(long, value_name = "FILE")]
+    dmrs: Option<PathBuf>,
+    /// Fail where a test would be ignored for lack of a device or a tool.
+    #[arg(long, env = "DM_RUST_REQUIRE_ALL", value_parser = clap::builder::FalseyValueParser::new())]
+    require_all: bool,
+    /// Tell on standard error how long each test took, the slowest first.
+    #[arg(long)]
+    durations: bool,
+    #[command(flatten)]
+    runner: Arguments,
+}
+
+fn all() -> Vec<Case> {
+    let mut cases = harness::cases();
+    cases.extend(linear::cases());
+    cases
+}
+
+/// Mounts what the tests look at, where the guest has not.
+fn prepare(env: &Env) -> Result<()> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "run the tests as root, in the guest"
+    );
+    for (kind, dir) in [
+        ("tracefs", "/sys/kernel/tracing"),
+        ("debugfs", "/sys/kernel/debug"),
+        ("configfs", "/sys/kernel/config"),
+        ("securityfs", "/sys/kernel/security"),
+    ] {
+        if !Path::new(dir).exists() {
+            continue;
+        }
+        match mount(kind, dir, kind, MountFlags::empty(), None) {
+            // It is mounted.
+            Ok(()) | Err(Errno::BUSY) => {}
+            Err(e) => return Err(e).with_context(|| format!("cannot mount {dir}")),
+        }
+    }
+    for module in ["dm-mod", "loop", "sd_mod"] {
+        modprobe(module, &[])?;
+    }
+    if let Some(module) = &env.module {
+        module.ensure_loaded()?;
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let mut options = Options::parse();
+    // The kernel log and the devices are common to all: one test at a time.
+    options.runner.test_threads = Some(1);
+    let env = Arc::new(Env {
+        module: options.module.as_deref().map(Module::new),
+        dmrs: options.dmrs,
+        require_all: options.require_all,
+    });
+    if !options.runner.list {
+        if let Err(e) = prepare(&env) {
+            eprintln!("cannot start the tests: {e:#}");
+            return ExitCode::FAILURE;
+        }
+    }
+    let trials = all()
+        .into_iter()
+        .map(|c| c.into_trial(Arc::clone(&env)))
+        .collect();
+    let conclusion = libtest_mimic::run(&options.runner, trials);
+    if options.durations {
+        for (duration, name) in case::durations() {
+            eprintln!("{:8.2} s  {name}", duration.as_secs_f64());
+        }
+    }
+    conclusion.exit_code()
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A test, and how it is run.
+
+use crate::{cleanup, deadline::Deadline, kmsg::KernelLog, module::Module};
+use anyhow::{anyhow, Result};
+use libtest_mimic::{Completion, Failed, Trial};
+use std::cell::RefCell;
+use std::fmt;
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// What the tests were started with.
+#[derive(Debug)]
+pub struct Env {
+    /// The module under test; `None` to compare the in-tree targets with themselves.
+    pub module: Option<Module>,
+    /// The `dmrs` tool, if its tests are to run.
+    pub dmrs: Option<PathBuf>,
+    /// Fail, rather than ignore, a test that lacks a device or a tool.
+    pub require_all: bool,
+}
+
+impl Env {
+    /// The name under which the in-tree target's counterpart is registered.
+    pub fn target(&self, tree: &str) -> String {
+        match self.module {
+            Some(_) => format!("rust-{tree}"),
+            None => tree.to_owned(),
+        }
+    }
+}
+
+static DURATIONS: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
+
+struct Stopwatch(String, Instant);
+
+impl Drop for Stopwatch {
+    fn drop(&mut self) {
+        let entry = (self.1.elapsed(), std::mem::take(&mut self.0));
+        DURATIONS
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .push(entry);
+    }
+}
+
+/// How long each test took that ran so far, the slowest first.
+pub fn durations() -> Vec<(Duration, String)> {
+    let mut all = DURATIONS.lock().unwrap_or_else(|e| e.into_inner()).clone();
+    all.sort_by(|a, b| b.cmp(a));
+    all
+}
+
+/// What a running test is given.
+pub struct Ctx {
+    /// What the tests were started with.
+    pub env: Arc<Env>,
+    log: RefCell<KernelLog>,
+}
+
+impl Ctx {
+    /// Takes the lines of the kernel log that match the regular expression and
+    /// that were written since the test began. What a test does not take, and
+    /// comes from the module or device-mapper, fails it.
+    pub fn take_log(&self, pattern: &str) -> Result<Vec<String>> {
+        self.log.borrow_mut().take(pattern)
+    }
+
+    /// Forgets what the log says so far, for a test that wrote to it itself.
+    pub fn forget_log(&self) -> Result<()> {
+        self.log.borrow_mut().finish().map(drop)
+    }
+
+    /// The module under test.
+    ///
+    /// # Errors
+    /// [`Skip`] if the in-tree targets are compared with themselves.
+    pub fn module(&self) -> Result<&Module> {
+        let module = self.env.module.as_ref();
+        module.ok_or_else(|| skip("started without --module"))
+    }
+}
+
+/// Why a test cannot be run on this boot.
+#[derive(Debug)]
+pub struct Skip(pub String);
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Skip {}
+
+/// The error with which a test says that it cannot be run, and why.
+pub fn skip(why: impl Into<String>) -> anyhow::Error {
+    Skip(why.into()).into()
+}
+
+/// A test.
+pub struct Case {
+    name: String,
+    limit: Duration,
+    run: Box<dyn FnOnce(&Ctx) -> Result<()> + Send>,
+}
+
+/// A test with the usual limit of 60 seconds.
+pub fn case(
+    name: impl Into<String>,
+    run: impl FnOnce(&Ctx) -> Result<()> + Send + 'static,
+) -> Case {
+    Case {
+        name: name.into(),
+        limit: Duration::from_secs(60),
+        run: Box::new(run),
+    }
+}
+
+impl Case {
+    /// Changes the time limit, in seconds.
+    pub fn limit(mut self, seconds: u64) -> Case {
+        self.limit = Duration::from_secs(seconds);
+        self
+    }
+
+    /// Makes it a trial of the test runner.
+    pub fn into_trial(self, env: Arc<Env>) -> Trial {
+        Trial::ignorable_test(self.name.clone(), move || {
+            let require_all = env.require_all;
+            match self.execute(env) {
+                Ok(()) => Ok(Completion::Completed),
+                Err(e) => match e.downcast_ref::<Skip>() {
+                    Some(Skip(why)) if !require_all => Ok(Completion::ignored_with(why)),
+                    _ => Err(Failed::from(format!("{e:#}"))),
+                },
+            }
+        })
+    }
+
+    /// Runs it here and now, and judges the kernel log and what it left behind.
+    pub fn execute(self, env: Arc<Env>) -> Result<()> {
+        let _deadline = Deadline::arm(&self.name, self.limit);
+        let _stopwatch = Stopwatch(self.name.clone(), Instant::now());
+        let ctx = Ctx {
+            env,
+            log: RefCell::new(KernelLog::open()?),
+        };
+        // A panic must not keep the log from being judged: what the kernel said
+        // is the best hint at why.
+        let run = catch_unwind(AssertUnwindSafe(|| (self.run)(&ctx)));
+        let log = ctx.log.borrow_mut().finish()?;
+        let left = cleanup::take();
+        let mut complaints = Vec::new();
+        match run {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) if log.is_empty() && left.is_empty() => return Err(e),
+            Ok(Err(e)) => complaints.push(format!("{e:#}")),
+            Err(panic) if log.is_empty() && left.is_empty() => resume_unwind(panic),
+            Err(_) => complaints.push("the test panicked (message above)".into()),
+        }
+        complaints.extend(left);
+        const MOST: usize = 20;
+        if log.len() > MOST {
+            complaints.push(format!("{} unexpected lines in the kernel log", log.len()));
+        }
+        complaints.extend(
+            log.into_iter()
+                .take(MOST)
+                .map(|l| format!("unexpected in the kernel log: {l}")),
+        );
+        match complaints.is_empty() {
+            true => Ok(()),
+            false => Err(anyhow!(complaints.join("\n"))),
+        }
+    }
+}

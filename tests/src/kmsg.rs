@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reads and judges the kernel log.
+
+use anyhow::{bail, Context, Result};
+use regex::Regex;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::LazyLock;
+
+/// Lines that no test may provoke, whatever it does.
+static FATAL: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r"(?x)
+        WARNING: | BUG[:\ ] | Oops | Call\ Trace: | kernel\ BUG | general\ protection
+        | Unable\ to\ handle | unable\ to\ handle
+        | circular\ locking | recursive\ locking | lock\ held\ when\ returning | lockdep
+        | INFO:\ task | blocked\ for\ more\ than | soft\ lockup | hard\ LOCKUP
+        | rcu.*(stall|self-detected) | UBSAN | KASAN | KCSAN | KFENCE | KMSAN
+        | kmemleak | unreferenced\ object
+        | scheduling\ while\ atomic | sleeping\ function\ called | Voluntary\ context\ switch
+        | list_(add|del)\ corruption | refcount_t: | ODEBUG | DEBUG_LOCKS
+        | page\ allocation\ failure | Out\ of\ memory
+        | panicked\ at | rust_kernel | Kernel\ panic | double\ free | Objects\ remaining
+        | leaked | invalid\ opcode | stack-protector
+        ",
+    )
+    .expect("a valid expression")
+});
+
+/// Lines of the module or of device-mapper: a test takes those it provokes.
+static OURS: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?i)\bdm[_-]rust\b|\brust[-_]\w+|^device-mapper: ").expect("a valid expression")
+});
+
+/// What every out-of-tree module makes the kernel say when it is loaded.
+static ROUTINE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r"^dm_rust: (loading out-of-tree module taints kernel|module verification failed: signature and/or required key missing - tainting kernel)",
+    )
+    .expect("a valid expression")
+});
+
+/// What a line of the log means for the test that ran when it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing: other parts of the kernel talk too.
+    Harmless,
+    /// Written by the module or by device-mapper; the test has to take it.
+    Ours,
+    /// A report of a bug in the kernel: always a failure.
+    Fatal,
+}
+
+/// Judges one line of the log, without its prefix.
+pub fn judge(line: &str) -> Verdict {
+    if FATAL.is_match(line) {
+        Verdict::Fatal
+    } else if OURS.is_match(line) && !ROUTINE.is_match(line) {
+        Verdict::Ours
+    } else {
+        Verdict::Harmless
+    }
+}
+
+/// The text of a record of `/dev/kmsg`, without its prefix and its dictionary.
+fn text(record: &str) -> &str {
+    let message = record.split_once(';').map_or(record, |(_, m)| m);
+    message.lines().next().unwrap_or_default()
+}
+
+/// The part of the kernel log that was written since it was opened.
+pub struct KernelLog {
+    file: File,
+    unjudged: Vec<String>,
+}
+
+impl KernelLog {
+    /// Starts reading after the last line that is there now.
+    pub fn open() -> Result<KernelLog> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+            .open("/dev/kmsg")
+            .context("cannot read /dev/kmsg: the tests must run as root")?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(KernelLog {
+            file,
+            unjudged: Vec::new(),
+        })
+    }
+
+    fn read(&mut self) -> Result<()> {
+        let mut record = [0; 8192];
+        loop {
+            match self.file.read(&mut record) {
+                Ok(0) => return Ok(()),
+                Ok(n) => {
+                    let record = String::from_utf8_lossy(&record[..n]);
+                    self.unjudged.push(text(&record).to_owned());
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::BrokenPipe => {
+                    bail!("the kernel log ran over: boot with a larger log_buf_len")
+                }
+                Err(e) => return Err(e).context("cannot read /dev/kmsg"),
+            }
+        }
+    }
+
+    /// Takes the lines that match `pattern`: they will not fail the test, unless
+    /// they report a bug.
+    pub fn take(&mut self, pattern: &str) -> Result<Vec<String>> {
+        let pattern = Regex::new(pattern)?;
+        self.read()?;
+        let (taken, left) = std::mem::take(&mut self.unjudged)
+            .into_iter()
+            .partition(|l| pattern.is_match(l) && judge(l) != Verdict::Fatal);
+        self.unjudged = left;
+        Ok(taken)
+    }
+
+    /// Takes all that is left and returns the lines that fail the test.
+    pub fn finish(&mut self) -> Result<Vec<String>> {
+        self.read()?;
+        let lines = std::mem::take(&mut self.unjudged);
+        Ok(lines
+            .into_iter()
+            .filter(|l| judge(l) != Verdict::Harmless)
+            .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_of_bugs_are_fatal() {
+        for line in [
+            "WARNING: CPU: 1 PID: 7 at drivers/md/dm.c:1 dm_x+0x1/0x2 [dm_mod]",
+            "BUG: kernel NULL pointer dereference, address: 0000000000000000",
+            "Oops: 0000 [#1] SMP",
+            "Call Trace:",
+            "WARNING: possible circular locking dependency detected",
+            "INFO: task fio:300 blocked for more than 30 seconds.",
+            "rcu: INFO: rcu_preempt self-detected stall on CPU",
+            "UBSAN: array-index-out-of-bounds in x.c:1",
+            "kmemleak: 1 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+            "rust_kernel: panicked at 'x'",
+        ] {
+            assert_eq!(judge(line), Verdict::Fatal, "{line}");
+        }
+    }
+
+    #[test]
+    fn own_lines_are_told_from_routine_and_foreign_ones() {
+        let refusal = "device-mapper: table: 253:0: rust-linear: Invalid device sector (-EINVAL)";
+        assert_eq!(judge(refusal), Verdict::Ours);
+        assert_eq!(judge("dm_rust: hello"), Verdict::Ours);
+        assert_eq!(judge("rust_linear: hello"), Verdict::Ours);
+        assert_eq!(
+            judge("dm_rust: loading out-of-tree module taints kernel."),
+            Verdict::Harmless
+        );
+        assert_eq!(judge("brd: module loaded"), Verdict::Harmless);
+        assert_eq!(
+            judge("EXT4-fs (dm-0): mounted filesystem"),
+            Verdict::Harmless
+        );
+    }
+
+    #[test]
+    fn a_record_is_reduced_to_its_text() {
+        assert_eq!(
+            text("6,339,5140900,-;brd: loaded\n SUBSYSTEM=x\n"),
+            "brd: loaded"
+        );
+        assert_eq!(text("no prefix"), "no prefix");
+    }
+}

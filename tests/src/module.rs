@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Loads and unloads the module under test.
+
+use anyhow::{Context, Result};
+use rustix::io::Errno;
+use std::ffi::{CStr, CString};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A module file, such as `dm-rust.ko`.
+#[derive(Debug)]
+pub struct Module {
+    path: PathBuf,
+    name: String,
+}
+
+impl Module {
+    /// Does not look at the file yet.
+    pub fn new(path: &Path) -> Module {
+        let stem = path.file_stem().unwrap_or_default();
+        Module {
+            name: stem.to_string_lossy().replace('-', "_"),
+            path: path.to_owned(),
+        }
+    }
+
+    /// As `insmod`.
+    ///
+    /// # Errors
+    /// What the kernel answers, `EEXIST` if it is loaded.
+    pub fn load(&self) -> Result<(), Errno> {
+        let file =
+            File::open(&self.path).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+        rustix::system::finit_module(file, c"", 0)
+    }
+
+    /// As `rmmod`, without waiting.
+    ///
+    /// # Errors
+    /// What the kernel answers, `EAGAIN` if it is in use.
+    pub fn unload(&self) -> Result<(), Errno> {
+        delete(&CString::new(self.name.as_str()).map_err(|_| Errno::INVAL)?)
+    }
+
+    /// Loads it unless it is loaded.
+    pub fn ensure_loaded(&self) -> Result<()> {
+        match self.load() {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(e) => Err(e).with_context(|| {
+                format!("cannot load {}: see the kernel log", self.path.display())
+            }),
+        }
+    }
+
+    /// Unloads it unless it is not loaded. A device that was just removed may
+    /// hold the module for some milliseconds more.
+    pub fn ensure_unloaded(&self) -> Result<()> {
+        let mut tries = 100;
+        loop {
+            match self.unload() {
+                Ok(()) | Err(Errno::NOENT) => return Ok(()),
+                Err(Errno::AGAIN) if tries > 0 => tries -= 1,
+                Err(e) => return Err(e).with_context(|| format!("cannot unload {}", self.name)),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// How many users the kernel counts; `None` if it is not loaded.
+    pub fn users(&self) -> Option<u32> {
+        let path = format!("/sys/module/{}/refcnt", self.name);
+        fs::read_to_string(path).ok()?.trim().parse().ok()
+    }
+}
+
+fn delete(name: &CStr) -> Result<(), Errno> {
+    const O_NONBLOCK: i32 = 0o4000;
+    rustix::system::delete_module(name, O_NONBLOCK)
+}
+
+/// Loads a module of the kernel's own with its dependencies, as `modprobe`.
+pub fn modprobe(name: &str, parameters: &[String]) -> Result<()> {
+    let mut args = vec![name];
+    args.extend(parameters.iter().map(String::as_str));
+    crate::process::run("modprobe", &args).map(drop)
+}
+
+/// Unloads a module of the kernel's own, as `rmmod`.
+pub fn rmmod(name: &str) -> Result<()> {
+    crate::process::run("rmmod", &[name]).map(drop)
+}

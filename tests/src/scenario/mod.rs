@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What every target must have in common with its in-tree twin, whatever it
+//! maps: a target is given its name and its shapes, and gets these tests.
+
+use crate::case::Case;
+use crate::lower::Loop;
+use crate::twin::{Kind, Target};
+
+mod limits;
+
+/// Sectors in a mebibyte.
+pub const MIB: u64 = 2048;
+
+/// All common tests of a target.
+pub fn cases(target: &'static Target) -> Vec<Case> {
+    let mut cases = Vec::new();
+    cases.extend(limits::cases(target));
+    cases
+}
+
+/// A loop device of 32 MiB.
+pub const fn loop_of(block: u64) -> Kind {
+    Kind::Loop(Loop {
+        sectors: 32 * MIB,
+        block,
+        read_only: false,
+    })
+}
+
+/// A host-managed zoned device: 16 zones of 4 MiB, of which 3 MiB can be
+/// written; the first four are conventional.
+pub const ZONED: Kind = Kind::Null(&[
+    ("memory_backed", 1),
+    ("zoned", 1),
+    ("zone_size", 4),
+    ("zone_capacity", 3),
+    ("zone_nr_conv", 4),
+    ("zone_max_open", 4),
+    ("zone_max_active", 6),
+]);

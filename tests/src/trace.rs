@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the block layer was asked to do, from its trace events.
+
+use crate::cleanup;
+use anyhow::{Context, Result};
+use regex::Regex;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+const ROOT: &str = "/sys/kernel/tracing/instances";
+
+const EVENTS: [&str; 5] = [
+    "block_bio_queue",
+    "block_bio_remap",
+    "block_split",
+    "block_bio_complete",
+    "block_rq_issue",
+];
+
+static LINE: LazyLock<Regex> = LazyLock::new(|| {
+    // Task names may hold colons and brackets; the name of the event may not.
+    Regex::new(r"\s\d+\.\d+: (block_\w+): (\d+),(\d+) (.*)$").expect("a valid expression")
+});
+
+static OLD_DEVICE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\((\d+),(\d+)\)").expect("a valid expression"));
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Event {
+    /// Its name without `block_`, such as `bio_queue`.
+    pub name: String,
+    /// `major:minor` of the device.
+    pub devno: String,
+    /// Operation and flags, sectors, and what else the event tells, without the
+    /// name of the task.
+    pub what: String,
+}
+
+impl Event {
+    fn parse(line: &str) -> Option<Event> {
+        let found = LINE.captures(line)?;
+        let name = found[1].trim_start_matches("block_");
+        let mut what = OLD_DEVICE.replace(&found[4], "$1:$2").into_owned();
+        // Only completions end in a number: the others tell the task.
+        if name != "bio_complete" {
+            if let Some(at) = what.rfind(" [") {
+                what.truncate(at);
+            }
+        }
+        Some(Event {
+            name: name.to_owned(),
+            devno: format!("{}:{}", &found[2], &found[3]),
+            what,
+        })
+    }
+}
+
+/// Traces block devices while it lives.
+pub struct Trace {
+    dir: PathBuf,
+    devices: Vec<String>,
+}
+
+impl Trace {
+    /// Starts tracing devices, named by `major:minor`.
+    pub fn start(devices: &[&str]) -> Result<Trace> {
+        let dir = Path::new(ROOT).join("dm-rust-tests");
+        if !dir.exists() {
+            fs::create_dir(&dir).context("cannot trace: is tracefs mounted?")?;
+        }
+        let trace = Trace {
+            dir,
+            devices: devices.iter().map(|d| (*d).to_owned()).collect(),
+        };
+        trace.set("trace", "")?;
+        for event in EVENTS {
+            trace.set(&format!("events/block/{event}/enable"), "1")?;
+        }
+        Ok(trace)
+    }
+
+    fn set(&self, file: &str, value: &str) -> Result<()> {
+        let path = self.dir.join(file);
+        fs::write(&path, value).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Stops and returns what happened on the devices, in order.
+    pub fn stop(self) -> Result<Vec<Event>> {
+        self.set("events/enable", "0")?;
+        let text = fs::read_to_string(self.dir.join("trace"))?;
+        let events = text.lines().filter_map(Event::parse);
+        Ok(events.filter(|e| self.devices.contains(&e.devno)).collect())
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        let removed =
+            fs::write(self.dir.join("events/enable"), "0").and_then(|()| fs::remove_dir(&self.dir));
+        if let Err(e) = removed {
+            cleanup::left_behind("trace instance", e);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(name: &str, devno: &str, what: &str) -> Option<Event> {
+        Some(Event {
+            name: name.into(),
+            devno: devno.into(),
+            what: what.into(),
+        })
+    }
+
+    #[test]
+    fn events_are_parsed() {
+        let prefix = "     guest-tests-123     [000] .....    34.500000: ";
+        for (text, wanted) in [
+            (
+                "block_bio_queue: 253,0 WFS 8 + 8 [guest-tests]",
+                event("bio_queue", "253:0", "WFS 8 + 8"),
+            ),
+            (
+                "block_bio_remap: 1,0 W 18 + 8 <- (253,0) 8",
+                event("bio_remap", "1:0", "W 18 + 8 <- 253:0 8"),
+            ),
+            (
+                "block_bio_complete: 253,0 R 8 + 0 [-5]",
+                event("bio_complete", "253:0", "R 8 + 0 [-5]"),
+            ),
+            (
+                "block_rq_issue: 252,0 W 4096 () 8 + 8 be,0,4 [kworker/0:1H]",
+                event("rq_issue", "252:0", "W 4096 () 8 + 8 be,0,4"),
+            ),
+            ("sched_switch: x", None),
+        ] {
+            assert_eq!(Event::parse(&format!("{prefix}{text}")), wanted);
+        }
+        assert_eq!(Event::parse("# tracer: nop"), None);
+    }
+}
