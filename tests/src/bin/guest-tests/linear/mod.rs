@@ -2,6 +2,7 @@
 
 //! Tests of `rust-linear`.
 
+mod bad_tables;
 mod data;
 mod status;
 
@@ -81,6 +82,7 @@ pub static LINEAR: Target = Target {
 pub fn cases() -> Vec<Case> {
     let mut cases = data::cases();
     cases.extend(status::cases());
+    cases.extend(bad_tables::cases());
     cases.extend(scenario::cases(&LINEAR));
     cases
 }
