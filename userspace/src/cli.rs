@@ -274,4 +274,16 @@ mod tests {
         assert!(!accepts("dmrs load -u x file other"));
         assert!(!accepts("dmrs message a"));
     }
+
+    #[test]
+    fn words_of_a_message_are_no_options() {
+        let message = |line: &str| match Cli::try_parse_from(line.split(' ')).unwrap().command {
+            Command::Message(message) => (message.selector.uuid, message.words.join(" ")),
+            other => panic!("{other:?}"),
+        };
+        let (uuid, words) = message("dmrs message -u x 0 key -u y");
+        assert_eq!((uuid.as_deref(), words.as_str()), (Some("x"), "0 key -u y"));
+        let (uuid, words) = message("dmrs message disk 0 -1");
+        assert_eq!((uuid.as_deref(), words.as_str()), (None, "disk 0 -1"));
+    }
 }

@@ -198,7 +198,7 @@ impl Refusal {
             (Action::Load, _) if self.reasons.is_empty() => {
                 "see the end of 'dmesg' for the kernel's reason, and correct the table"
             }
-            (Action::Load, _) => "correct the table, and load it again",
+            (Action::Load, _) => "correct the table, and try again",
             (Action::Remove, Errno::EBUSY) => {
                 "unmount it or remove what holds it ('lsblk' shows that), or remove it with \
                  --deferred once it is free"
@@ -255,7 +255,7 @@ mod tests {
             refusal.to_string(),
             "cannot load a table into disk: Invalid argument (EINVAL)\n  \
              the kernel says: linear: Invalid argument count (-EINVAL)\n  \
-             correct the table, and load it again"
+             correct the table, and try again"
         );
     }
 

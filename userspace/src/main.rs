@@ -131,7 +131,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<(), Failed> {
                 writeln!(out, "{:<16} v{major}.{minor}.{patch}", target.name)?;
             }
         }
-        Command::Message(args) => message(&open()?, args, out)?,
+        Command::Message(args) => message(args, open, out)?,
         Command::Version => {
             let [major, minor, patch] = open()?.version()?;
             writeln!(out, "Tool version:      {}", env!("CARGO_PKG_VERSION"))?;
@@ -376,11 +376,15 @@ fn list(dm: &Dm, target: Option<&str>, out: &mut dyn Write) -> Result<(), Failed
     Ok(())
 }
 
-fn message(dm: &Dm, args: &cli::Message, out: &mut dyn Write) -> Result<(), Failed> {
-    let (id, words) = match (selected(&args.selector)?, args.words.split_first()) {
-        (Some(id), _) => (id, &args.words[..]),
-        (None, Some((device, words))) => (dm.find(device)?, words),
-        (None, None) => usage("no device is given"),
+fn message(
+    args: &cli::Message,
+    open: impl FnOnce() -> Result<Dm, Error>,
+    out: &mut dyn Write,
+) -> Result<(), Failed> {
+    let selected = selected(&args.selector)?;
+    let (device, words) = match (&selected, args.words.split_first()) {
+        (None, Some((device, words))) => (device.as_str(), words),
+        _ => ("", &args.words[..]),
     };
     let (sector, text) = match words.split_first() {
         Some((sector, text)) if !text.is_empty() => (sector, Zeroizing::new(text.join(" "))),
@@ -390,6 +394,11 @@ fn message(dm: &Dm, args: &cli::Message, out: &mut dyn Write) -> Result<(), Fail
         usage(&format!(
             "the sector '{sector}' must be a whole number of 512-byte sectors"
         ));
+    };
+    let dm = open()?;
+    let id = match selected {
+        Some(id) => id,
+        None => dm.find(device)?,
     };
     if let Some(answer) = dm.message(&id, sector, &text)? {
         let end = if answer.ends_with('\n') { "" } else { "\n" };
