@@ -91,7 +91,7 @@ pub use self::{
     iterate::{Callout, Stop},
     limits::QueueLimits,
     registration::{alias_bytes, aliases_len, Names, Registered, Registration, TargetList},
-    status::{StatusFlags, StatusLine, StatusType},
+    status::{StatusLine, StatusType},
     target::{DmTarget, Features, Sector, Target, TargetType},
     zones::ZoneReport,
 };
@@ -102,8 +102,8 @@ pub(crate) use self::registration::{module_aliases, targets};
 pub mod prelude {
     pub use super::{
         Arg, Args, Bio, Callout, Constructor, CtrError, CtrResult, Device, DmTarget, EndBio, Ended,
-        Features, Ioctl, Mapped, Op, OpFlags, QueueLimits, Sector, Status, StatusFlags, StatusLine,
-        StatusType, Stop, TableEvent, Target, TargetType, ZoneReport,
+        Features, Ioctl, Mapped, Op, OpFlags, QueueLimits, Sector, Status, StatusLine, StatusType,
+        Stop, TableEvent, Target, TargetType, ZoneReport,
     };
     pub use core::{
         fmt::{self, Write as _},

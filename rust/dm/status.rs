@@ -33,25 +33,6 @@ impl StatusType {
     }
 }
 
-/// How the status line is asked for: `DM_STATUS_*_FLAG` in C.
-#[derive(Clone, Copy)]
-pub struct StatusFlags(u32);
-
-impl StatusFlags {
-    /// `DM_STATUS_NOFLUSH_FLAG` of `drivers/md/dm.h`, which modules outside of the tree cannot
-    /// include.
-    const NOFLUSH: u32 = 1 << 0;
-
-    pub(super) fn from_raw(flags: u32) -> Self {
-        Self(flags)
-    }
-
-    /// Whether what is not yet on the device may be left out: do not flush for an answer.
-    pub fn noflush(self) -> bool {
-        self.0 & Self::NOFLUSH != 0
-    }
-}
-
 /// A buffer that a status line or a reply is written to, as `DMEMIT()` does in C.
 ///
 /// What does not fit is cut off, which device mapper notices by the buffer being full; userspace
@@ -63,15 +44,20 @@ impl StatusFlags {
 pub struct StatusLine<'a> {
     buffer: &'a mut [u8],
     used: usize,
+    flags: u32,
 }
 
 impl<'a> StatusLine<'a> {
-    /// An empty line.
+    /// `DM_STATUS_NOFLUSH_FLAG` of `drivers/md/dm.h`, which modules outside of the tree cannot
+    /// include.
+    const NOFLUSH: u32 = 1 << 0;
+
+    /// An empty line, asked for with `flags`.
     ///
     /// # Safety
     ///
     /// `buffer` is valid for reads and writes of `len` bytes for `'a`, and nobody else's.
-    pub(super) unsafe fn from_raw(buffer: *mut c_char, len: u32) -> Self {
+    pub(super) unsafe fn from_raw(buffer: *mut c_char, len: u32, flags: u32) -> Self {
         let buffer: &'a mut [u8] = if len == 0 {
             &mut []
         } else {
@@ -83,7 +69,17 @@ impl<'a> StatusLine<'a> {
             *first = 0;
         }
         // INVARIANT: The line is empty and has its NUL.
-        Self { buffer, used: 0 }
+        Self {
+            buffer,
+            used: 0,
+            flags,
+        }
+    }
+
+    /// Whether the answer may leave out what is not yet on the device: nothing is to be flushed for
+    /// it.
+    pub fn noflush(&self) -> bool {
+        self.flags & Self::NOFLUSH != 0
     }
 
     /// Name and version of the target type, as `DMEMIT_TARGET_NAME_VERSION()` in C.

@@ -4,7 +4,7 @@
 
 use super::{
     Args, Bio, Callout, Constructor, CtrError, Device, EndBio, Ended, Ioctl, Mapped, QueueLimits,
-    Status, StatusFlags, StatusLine, StatusType, Stop, ZoneReport,
+    Status, StatusLine, StatusType, Stop, ZoneReport,
 };
 use crate::bindings;
 use core::{fmt, ops::ControlFlow};
@@ -147,13 +147,7 @@ pub trait Target<'ti>: Sized + Send + Sync {
     ///
     /// What does not fit is cut off, and userspace asks again with more room; so the errors that
     /// writing gives need no more than to be passed on with `?`.
-    fn status(
-        &self,
-        _ti: &DmTarget,
-        _kind: StatusType,
-        _flags: StatusFlags,
-        _out: &mut StatusLine<'_>,
-    ) -> fmt::Result {
+    fn status(&self, _ti: &DmTarget, _kind: StatusType, _out: &mut StatusLine<'_>) -> fmt::Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 

@@ -9,7 +9,7 @@
 
 use super::{
     ctr::Resources, per_bio, Args, Bio, Callout, Constructor, CtrError, DmTarget, EndBio, Ioctl,
-    QueueLimits, Status, StatusFlags, StatusLine, StatusType, Target, TargetType, ZoneReport,
+    QueueLimits, Status, StatusLine, StatusType, Target, TargetType, ZoneReport,
 };
 use crate::bindings;
 use core::{ops::ControlFlow, ptr::NonNull};
@@ -302,7 +302,7 @@ unsafe extern "C" fn status<T: TargetType>(
     maxlen: c_uint,
 ) {
     // SAFETY: The buffer is as the caller says.
-    let mut out = unsafe { StatusLine::from_raw(result, maxlen) };
+    let mut out = unsafe { StatusLine::from_raw(result, maxlen, flags) };
     // SAFETY: `ti` is as the caller says, for the time of this call.
     let target = unsafe { target_of::<T>(ti) };
     // SAFETY: As above.
@@ -311,7 +311,7 @@ unsafe extern "C" fn status<T: TargetType>(
     if let Some(kind) = StatusType::from_raw(kind) {
         // An error here is a formatter's own; the line ends where it was. Device mapper has no
         // way to be told.
-        let _ = target.status(ti, kind, StatusFlags::from_raw(flags), &mut out);
+        let _ = target.status(ti, kind, &mut out);
     }
 }
 
@@ -329,7 +329,7 @@ unsafe extern "C" fn message<T: TargetType>(
     // SAFETY: The arguments are as the caller says.
     let args = unsafe { Args::from_raw(argc, argv) };
     // SAFETY: The buffer is as the caller says.
-    let mut reply = unsafe { StatusLine::from_raw(result, maxlen) };
+    let mut reply = unsafe { StatusLine::from_raw(result, maxlen, 0) };
     // SAFETY: `ti` is as the caller says, for the time of this call.
     let target = unsafe { target_of::<T>(ti) };
     // SAFETY: As above.

@@ -61,13 +61,7 @@ impl<'ti> Target<'ti> for LinearTarget<'ti> {
         bio.remap(self.dev, sector)
     }
 
-    fn status(
-        &self,
-        _ti: &DmTarget,
-        kind: StatusType,
-        _flags: StatusFlags,
-        out: &mut StatusLine<'_>,
-    ) -> fmt::Result {
+    fn status(&self, _ti: &DmTarget, kind: StatusType, out: &mut StatusLine<'_>) -> fmt::Result {
         match kind {
             StatusType::Info => Ok(()),
             StatusType::Table => write!(out, "{} {}", self.dev.name(), self.start),

@@ -8,6 +8,7 @@
 mod stripes;
 
 crate::dm::targets! {
+    counter::Counter,
     error::Error,
     linear::Linear,
     striped::Striped,

@@ -177,13 +177,7 @@ impl<'ti> Target<'ti> for StripedTarget<'ti> {
         bio.done(status)
     }
 
-    fn status(
-        &self,
-        _ti: &DmTarget,
-        kind: StatusType,
-        _flags: StatusFlags,
-        out: &mut StatusLine<'_>,
-    ) -> fmt::Result {
+    fn status(&self, _ti: &DmTarget, kind: StatusType, out: &mut StatusLine<'_>) -> fmt::Result {
         let (count, chunk) = (self.arithmetic.count(), self.arithmetic.chunk());
 
         match kind {
