@@ -3,7 +3,7 @@
 # The commands of this project; `make help` lists them. Kbuild reads the file `Kbuild`, not this one.
 
 MAKEFLAGS += --no-print-directory
-.DELETE_ON_ERROR:
+export T
 
 # The oldest kernel that the module's sources are written for.
 OLDEST_KERNEL := 7.2
@@ -31,12 +31,12 @@ shell:
 
 .PHONY: test
 test:
-	@qemu/test $(T)
+	@qemu/test $(if $(T),"$$T")
 
 # Shows that a guest that panics, hangs, warns or exits with an error is noticed.
 .PHONY: test-runner
 test-runner:
-	@qemu/test-runner $(T)
+	@qemu/test-runner $(if $(T),"$$T")
 
 .PHONY: check
 check:

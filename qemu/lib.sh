@@ -60,13 +60,9 @@ job() {
     local name=$1 title=$2
     shift 2
     JOB_TITLE[$name]=$title
-    JOB_LOG[$name]=$(log_dir)/$name.$$.log
+    JOB_LOG[$name]=$(mktemp "$(log_dir)/$name.XXXXXX")
     JOB_START[$name]=$EPOCHREALTIME
-    # Inside a job there is nobody at the terminal: nested steps print plain lines into the log.
-    (
-        LIVE=
-        "$@"
-    ) >"${JOB_LOG[$name]}" 2>&1 </dev/null &
+    "$@" >"${JOB_LOG[$name]}" 2>&1 </dev/null &
     JOB_PID[$name]=$!
     [[ -n $LIVE ]] || say "... $title"
 }
