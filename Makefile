@@ -8,12 +8,15 @@ export T
 # The oldest kernel that the module's sources are written for.
 OLDEST_KERNEL := 7.2
 
+# Named in the environment or on the command line, these reach the kernel's build system.
+TOOLCHAIN := $(foreach name,RUSTC BINDGEN LLVM,$(if $($(name)),$(name)="$($(name))"))
+
 .PHONY: all
 all:
 ifdef KDIR
 # For a kernel of one's own: natively, by that kernel's build system, into this directory.
 	@qemu/kdir-check "$(KDIR)" $(OLDEST_KERNEL)
-	$(MAKE) -C "$(KDIR)" M="$(CURDIR)" modules
+	$(MAKE) -C "$(KDIR)" M="$(CURDIR)" $(TOOLCHAIN) modules
 	@echo "Built dm-rust.ko. Load it with: sudo modprobe dm-mod && sudo insmod dm-rust.ko"
 else
 	@qemu/build
