@@ -69,6 +69,12 @@ impl Ctx {
         self.log.borrow_mut().take(pattern)
     }
 
+    /// Takes all that the log says of the module and of device-mapper; reports
+    /// of bugs are among it, but still fail the test.
+    pub fn take_whole_log(&self) -> Result<Vec<String>> {
+        self.log.borrow_mut().take_all()
+    }
+
     /// Forgets what the log says so far, for a test that wrote to it itself.
     pub fn forget_log(&self) -> Result<()> {
         self.log.borrow_mut().finish().map(drop)

@@ -122,6 +122,20 @@ impl KernelLog {
         Ok(taken)
     }
 
+    /// Takes all lines that would fail the test, and forgets the harmless ones.
+    /// Reports of bugs are returned too, but still fail the test.
+    pub fn take_all(&mut self) -> Result<Vec<String>> {
+        self.read()?;
+        let lines = std::mem::take(&mut self.unjudged);
+        let telling = lines.into_iter().map(|l| (judge(&l), l));
+        let (fatal, ours): (Vec<_>, Vec<_>) = telling
+            .filter(|(verdict, _)| *verdict != Verdict::Harmless)
+            .partition(|(verdict, _)| *verdict == Verdict::Fatal);
+        let taken = fatal.iter().chain(&ours).map(|(_, l)| l.clone()).collect();
+        self.unjudged = fatal.into_iter().map(|(_, l)| l).collect();
+        Ok(taken)
+    }
+
     /// Takes all that is left and returns the lines that fail the test.
     pub fn finish(&mut self) -> Result<Vec<String>> {
         self.read()?;

@@ -272,3 +272,18 @@ pub fn map_shared(file: &File, len: usize) -> io::Result<memmap2::MmapMut> {
     // the tests own the file system that it is on.
     unsafe { memmap2::MmapOptions::new().len(len).map_mut(file) }
 }
+
+/// Sets the I/O priority of the calling thread: class (1 real-time, 2 best
+/// effort, 3 idle) and level (0 to 7).
+pub fn set_io_priority(class: u32, level: u32) -> io::Result<()> {
+    const WHO_PROCESS: u32 = 1;
+    const CALLER: u32 = 0;
+    let priority = class << 13 | level;
+    // SAFETY: ioprio_set takes plain numbers and touches no memory of ours.
+    let ret =
+        unsafe { nix::libc::syscall(nix::libc::SYS_ioprio_set, WHO_PROCESS, CALLER, priority) };
+    if ret < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}

@@ -3,7 +3,7 @@
 //! What the block layer was asked to do, from its trace events.
 
 use crate::cleanup;
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use regex::Regex;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,16 @@ use std::sync::LazyLock;
 
 const ROOT: &str = "/sys/kernel/tracing/instances";
 
-const EVENTS: [&str; 5] = [
-    "block_bio_queue",
-    "block_bio_remap",
-    "block_split",
-    "block_bio_complete",
-    "block_rq_issue",
-];
+/// Requests as they are made, passed on, split and completed.
+pub const BIOS: &[&str] = &["bio_queue", "bio_remap", "split", "bio_complete"];
+
+/// Requests as they are issued to the hardware, with their I/O priority.
+pub const ISSUED: &[&str] = &["rq_issue"];
+
+/// What a mark in the trace looks like.
+static MARK: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"\s\d+\.\d+: tracing_mark_write: (.*)$").expect("a valid expression")
+});
 
 static LINE: LazyLock<Regex> = LazyLock::new(|| {
     // Task names may hold colons and brackets; the name of the event may not.
@@ -65,8 +68,9 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Starts tracing devices, named by `major:minor`.
-    pub fn start(devices: &[&str]) -> Result<Trace> {
+    /// Starts tracing some events ([`BIOS`], [`ISSUED`]) of devices, named by
+    /// `major:minor`.
+    pub fn start(devices: &[&str], events: &[&str]) -> Result<Trace> {
         let dir = Path::new(ROOT).join("dm-rust-tests");
         if !dir.exists() {
             fs::create_dir(&dir).context("cannot trace: is tracefs mounted?")?;
@@ -75,9 +79,8 @@ impl Trace {
             dir,
             devices: devices.iter().map(|d| (*d).to_owned()).collect(),
         };
-        trace.set("trace", "")?;
-        for event in EVENTS {
-            trace.set(&format!("events/block/{event}/enable"), "1")?;
+        for event in events {
+            trace.set(&format!("events/block/block_{event}/enable"), "1")?;
         }
         Ok(trace)
     }
@@ -87,13 +90,43 @@ impl Trace {
         fs::write(&path, value).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Stops and returns what happened on the devices, in order.
-    pub fn stop(self) -> Result<Vec<Event>> {
+    /// Begins a part of the trace, with a name of one line.
+    pub fn mark(&self, name: &str) -> Result<()> {
+        self.set("trace_marker", name)
+    }
+
+    /// Stops, and returns what happened on the devices in each part, in order.
+    pub fn stop(self) -> Result<Vec<(String, Vec<Event>)>> {
         self.set("events/enable", "0")?;
         let text = fs::read_to_string(self.dir.join("trace"))?;
-        let events = text.lines().filter_map(Event::parse);
-        Ok(events.filter(|e| self.devices.contains(&e.devno)).collect())
+        if text.contains("LOST") {
+            bail!("the trace ran over: trace less at a time");
+        }
+        let mut parts = vec![("start".to_owned(), Vec::new())];
+        for line in text.lines() {
+            if let Some(mark) = MARK.captures(line) {
+                parts.push((mark[1].to_owned(), Vec::new()));
+            } else if let (Some(event), Some(part)) = (Event::parse(line), parts.last_mut()) {
+                if self.devices.contains(&event.devno) {
+                    part.1.push(event);
+                }
+            }
+        }
+        Ok(parts)
     }
+}
+
+/// The events as text for comparison: the requests as they were made, in their
+/// order; then, since their order is up to the driver, completions and what was
+/// issued to the hardware, sorted.
+pub fn summary(events: &[Event]) -> String {
+    let unordered = |e: &Event| ["bio_complete", "rq_issue"].contains(&e.name.as_str());
+    let (mut last, first): (Vec<_>, Vec<_>) = events.iter().partition(|e| unordered(e));
+    last.sort();
+    let lines = first.into_iter().chain(last);
+    lines
+        .map(|e| format!("{} {} {}\n", e.name, e.devno, e.what))
+        .collect()
 }
 
 impl Drop for Trace {

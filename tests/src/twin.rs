@@ -81,13 +81,32 @@ impl Observation {
             match (self.0.get(i), twin.0.get(i)) {
                 (a, b) if a == b => {}
                 (Some((key, ours)), Some((twin_key, theirs))) if key == twin_key => {
-                    lines.push(format!("{key}: ours {ours:?}, in-tree {theirs:?}"));
+                    lines.push(format!("{key}: {}", difference(ours, theirs)));
                 }
                 (ours, theirs) => lines.push(format!("ours {ours:?}, in-tree {theirs:?}")),
             }
         }
         lines
     }
+}
+
+/// The first lines that differ; where one side has lines that the other lacks,
+/// those.
+fn difference(ours: &str, theirs: &str) -> String {
+    if !ours.contains('\n') && !theirs.contains('\n') {
+        return format!("ours {ours:?}, in-tree {theirs:?}");
+    }
+    let only = |a: &str, b: &str| -> Vec<String> {
+        let lines = a.lines().filter(|l| !b.lines().any(|m| m == *l));
+        lines.take(8).map(str::to_owned).collect()
+    };
+    format!(
+        "{} lines, of which only ours {:#?}; in-tree {} lines, only there {:#?}",
+        ours.lines().count(),
+        only(ours, theirs),
+        theirs.lines().count(),
+        only(theirs, ours),
+    )
 }
 
 /// One of the two runs of a scenario.
@@ -129,6 +148,31 @@ impl Side<'_> {
         (0..shape.lowers).map(|i| self.lower(kind, i)).collect()
     }
 
+    /// Sets up as many lower devices as the largest shape needs of those that
+    /// fit the kind.
+    pub fn lowers_for(&self, target: &Target, kind: Kind) -> Result<Vec<Lower>> {
+        let count = target.fitting(kind).map(|s| s.lowers).max();
+        let count = count.with_context(|| format!("no shape fits {kind:?}"))?;
+        (0..count).map(|i| self.lower(kind, i)).collect()
+    }
+
+    /// Sets up lower devices of a kind, and runs `each` with every shape that
+    /// they suffice for. The devices are set up once: what a shape leaves there
+    /// is there for the next one, on both sides.
+    pub fn each_shape(
+        &self,
+        target: &Target,
+        kind: Kind,
+        mut each: impl FnMut(&Shape, &[Lower]) -> Result<()>,
+    ) -> Result<()> {
+        let lowers = self.lowers_for(target, kind)?;
+        for shape in target.fitting(kind) {
+            each(shape, &lowers[..shape.lowers])
+                .with_context(|| format!("with the table {:?}", shape.name))?;
+        }
+        Ok(())
+    }
+
     /// Makes a device without a table; it is noted as `DM`.
     pub fn empty_device(&self) -> Result<MappedDevice> {
         let device = MappedDevice::empty()?;
@@ -164,6 +208,12 @@ impl Side<'_> {
 }
 
 impl Target {
+    /// The shapes that a kind of lower device suffices for.
+    pub fn fitting(&self, kind: Kind) -> impl Iterator<Item = &Shape> {
+        let fits = move |shape: &&Shape| shape.lowers <= kind.available();
+        self.shapes.iter().filter(fits)
+    }
+
     /// Runs `scenario` with our target and with the in-tree one, each on devices
     /// of its own, and compares what it noted.
     ///

@@ -15,11 +15,13 @@ use std::path::{Path, PathBuf};
 mod brd;
 mod loopdev;
 mod nullb;
+mod pmem;
 mod scsi;
 
 pub use brd::{ram, SECTORS as RAM_SECTORS};
 pub use loopdev::{file, Loop};
 pub use nullb::{null, NullBlk};
+pub use pmem::pmem;
 pub use scsi::{scsi, ScsiDebug};
 
 /// A lower device.
@@ -84,18 +86,6 @@ impl Lower {
 struct Machine;
 
 impl Guard for Machine {}
-
-/// The emulated persistent-memory device, its first 64 MiB zeroed.
-///
-/// # Errors
-/// [`crate::case::Skip`] on a boot without one.
-pub fn pmem() -> Result<Lower> {
-    let lower = machine("/dev/pmem0", "boot with an emulated nvdimm")?;
-    let disk = lower.open()?;
-    let used = lower.sectors().min(64 * 2048);
-    disk.write(0, &vec![0; (used * SECTOR) as usize])?;
-    Ok(lower)
-}
 
 /// The virtio disk, zeroed.
 ///

@@ -6,7 +6,7 @@ use super::{loop_of, ZONED};
 use crate::case::{case, Case, Ctx};
 use crate::dm::{outcome, MappedDevice, Suspend};
 use crate::sysfs;
-use crate::twin::{Kind, Shape, Side, Target};
+use crate::twin::{Kind, Side, Target};
 use anyhow::{ensure, Result};
 
 /// Lower devices, each with limits of its own.
@@ -105,16 +105,12 @@ pub(super) fn cases(target: &'static Target) -> Vec<Case> {
 }
 
 fn equal(ctx: &Ctx, target: &'static Target, kind: Kind) -> Result<()> {
-    let fits = |shape: &&Shape| shape.lowers <= kind.available();
     target.compare(ctx, |side| {
-        let most = target.shapes.iter().filter(fits).map(|s| s.lowers).max();
-        let lowers: Vec<_> = (0..most.unwrap_or(0))
-            .map(|i| side.lower(kind, i))
-            .collect::<Result<_>>()?;
+        let lowers = side.lowers_for(target, kind)?;
         // One device takes table after table: what it stacked for the last one
         // must not be seen in the next.
         let device = side.empty_device()?;
-        for shape in target.shapes.iter().filter(fits) {
+        for shape in target.fitting(kind) {
             let key = shape.name;
             let table = (shape.table)(&side.target, &lowers[..shape.lowers]);
             // Not every shape fits every device; refusal has to be the same too.

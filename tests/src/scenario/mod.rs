@@ -7,7 +7,13 @@ use crate::case::Case;
 use crate::lower::Loop;
 use crate::twin::{Kind, Target};
 
+pub mod access;
+mod bios;
+pub mod concurrency;
+pub mod dax;
+mod ioctls;
 mod limits;
+pub mod zones;
 
 /// Sectors in a mebibyte.
 pub const MIB: u64 = 2048;
@@ -16,6 +22,8 @@ pub const MIB: u64 = 2048;
 pub fn cases(target: &'static Target) -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(limits::cases(target));
+    cases.extend(bios::cases(target));
+    cases.extend(ioctls::cases(target));
     cases
 }
 

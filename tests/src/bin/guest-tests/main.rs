@@ -5,6 +5,7 @@
 use anyhow::{ensure, Context, Result};
 use clap::Parser;
 use dm_rust_tests::case::{self, Case, Env};
+use dm_rust_tests::fuzz::Seed;
 use dm_rust_tests::module::{modprobe, Module};
 use libtest_mimic::Arguments;
 use rustix::io::Errno;
@@ -13,8 +14,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+mod fuzz;
 mod harness;
 mod linear;
+mod module;
+mod tool;
 
 /// Runs the tests, as root, in a guest that may be lost: they load and unload
 /// modules and provoke errors.
@@ -33,13 +37,22 @@ struct Options {
     /// Tell on standard error how long each test took, the slowest first.
     #[arg(long)]
     durations: bool,
+    /// What the random tables are made of; `RUN:TABLE` begins with that table.
+    #[arg(long, env = "SEED", default_value = fuzz::SEED)]
+    seed: Seed,
+    /// How many random tables are tried.
+    #[arg(long, env = "ROUNDS", default_value_t = fuzz::ROUNDS)]
+    rounds: u64,
     #[command(flatten)]
     runner: Arguments,
 }
 
-fn all() -> Vec<Case> {
+fn all(options: &Options) -> Vec<Case> {
     let mut cases = harness::cases();
     cases.extend(linear::cases());
+    cases.extend(module::cases());
+    cases.extend(tool::cases());
+    cases.extend(fuzz::cases(options.seed, options.rounds));
     cases
 }
 
@@ -79,7 +92,7 @@ fn main() -> ExitCode {
     options.runner.test_threads = Some(1);
     let env = Arc::new(Env {
         module: options.module.as_deref().map(Module::new),
-        dmrs: options.dmrs,
+        dmrs: options.dmrs.clone(),
         require_all: options.require_all,
     });
     if !options.runner.list {
@@ -88,7 +101,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    let trials = all()
+    let trials = all(&options)
         .into_iter()
         .map(|c| c.into_trial(Arc::clone(&env)))
         .collect();

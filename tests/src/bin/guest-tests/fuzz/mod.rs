@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Random tables and random I/O on both twins.
+
+use anyhow::{bail, ensure, Context, Result};
+use dm_rust_tests::case::{case, Case, Ctx};
+use dm_rust_tests::dm::Line;
+use dm_rust_tests::fuzz::{shrink, Plan, Seed, TARGETS};
+use dm_rust_tests::module::modprobe;
+use dm_rust_tests::twin::Target;
+use dm_rust_tests::SECTOR;
+use pool::Pool;
+use state::{Seen, State, Twist};
+use std::cell::{Cell, RefCell};
+use std::fs;
+use std::time::{Duration, Instant};
+
+mod pool;
+mod self_test;
+mod state;
+
+/// How many tables are tried unless `ROUNDS` says otherwise.
+pub const ROUNDS: u64 = 4000;
+
+/// The seed unless `SEED` says otherwise: always the same, so that a run that
+/// failed fails again.
+pub const SEED: &str = "1";
+
+/// From a table whose number is a multiple of this on, the mapped devices are
+/// new ones: a failure has to be replayed from there on at most.
+const RENEWAL: u64 = 256;
+
+/// How many failures are enough for a run.
+const FAILURES: usize = 3;
+
+/// How many smaller plans are tried to make a failure small.
+const SHRINK_TRIES: usize = 250;
+
+/// The twins are told apart by [`Ctx`]; the name matters only to the messages.
+const TWINS: Target = Target {
+    name: "linear",
+    shapes: &[],
+};
+
+pub fn cases(seed: Seed, rounds: u64) -> Vec<Case> {
+    vec![
+        case("fuzz::finds_what_differs", self_test::run).limit(180),
+        case("fuzz::tables", move |ctx| tables(ctx, seed, rounds)).limit(180 + rounds / 10),
+    ]
+}
+
+fn tables(ctx: &Ctx, seed: Seed, rounds: u64) -> Result<()> {
+    let rename = |line: &mut Line, _: &Pool| {
+        // A name that is not one of ours is as unknown with as without a prefix.
+        if TARGETS.contains(&line.target.as_str()) {
+            line.target = ctx.env.target(&line.target);
+        }
+    };
+    let fuzzer = Fuzzer::new(ctx, Box::new(rename))?;
+    let summary = fuzzer.run(seed, rounds)?;
+    println!("\n  {summary}");
+    fuzzer.whole(seed, rounds)
+}
+
+/// Two sides, and what makes ours differ from the in-tree one.
+struct Fuzzer<'a> {
+    ctx: &'a Ctx,
+    sides: [RefCell<State>; 2],
+    twist: Box<Twist>,
+    /// More names that stand for others, on our side only or on both.
+    aliases: Vec<(bool, String, String)>,
+    /// What the last plan did on the in-tree side.
+    seen: RefCell<Seen>,
+    live: Cell<bool>,
+    _quiet: QuietConsole,
+}
+
+impl<'a> Fuzzer<'a> {
+    fn new(ctx: &'a Ctx, twist: Box<Twist>) -> Result<Fuzzer<'a>> {
+        modprobe("dm-zero", &[])?;
+        let [theirs, ours] = Pool::both()?;
+        let fuzzer = Fuzzer {
+            ctx,
+            sides: [
+                RefCell::new(State::new(theirs)?),
+                RefCell::new(State::new(ours)?),
+            ],
+            twist,
+            aliases: Vec::new(),
+            seen: RefCell::default(),
+            live: Cell::new(false),
+            _quiet: QuietConsole::new()?,
+        };
+        fuzzer.start_anew()?;
+        Ok(fuzzer)
+    }
+
+    /// Both sides as they were at first.
+    fn start_anew(&self) -> Result<()> {
+        for side in &self.sides {
+            side.borrow_mut().renew()?;
+            side.borrow().fill()?;
+        }
+        Ok(())
+    }
+
+    /// Tries table after table.
+    ///
+    /// # Errors
+    /// Shows those that differ, each made as small as can be.
+    fn run(&self, seed: Seed, rounds: u64) -> Result<String> {
+        let begin = Instant::now();
+        let mut said = begin;
+        let (mut live, mut operations) = (0_u64, 0);
+        let mut failures = Vec::new();
+        let mut done = 0;
+        for index in seed.first..seed.first.saturating_add(rounds) {
+            // A report of the kernel names the task: it shows the table then.
+            rustix::thread::set_name(&std::ffi::CString::new(format!("fuzz-{index}"))?)?;
+            if index % RENEWAL == 0 {
+                for side in &self.sides {
+                    side.borrow_mut().renew()?;
+                }
+            }
+            let plan = Plan::generate(seed.run, index);
+            if let Err(error) = self.compare(&plan) {
+                failures.push(self.explain(seed, index, &plan, &error));
+                if failures.len() == FAILURES {
+                    break;
+                }
+            }
+            done += 1;
+            live += u64::from(self.live.get());
+            operations += self.seen.borrow().operations;
+            if said.elapsed() > Duration::from_secs(60) {
+                said = Instant::now();
+                println!("\n  seed {seed}: {done} of {rounds} tables");
+            }
+        }
+        let summary = format!(
+            "seed {seed}: {done} tables of {rounds} in {:.0} s, {live} of them taken, {operations} operations",
+            begin.elapsed().as_secs_f64()
+        );
+        match failures.is_empty() {
+            true => Ok(summary),
+            false => bail!("{}\n{summary}", failures.join("\n")),
+        }
+    }
+
+    /// Does what the plan says on both sides.
+    fn compare(&self, plan: &Plan) -> Result<()> {
+        self.live.set(false);
+        self.seen.take();
+        TWINS.compare(self.ctx, |side| {
+            let mut state = self.sides[usize::from(side.ours)].borrow_mut();
+            for name in TARGETS.iter().filter(|_| side.ours) {
+                side.alias(self.ctx.env.target(name), *name);
+            }
+            for (i, below) in state.pool.devices.iter().enumerate() {
+                side.alias(below.devno.as_str(), format!("LOWER{i}"));
+                side.alias(below.name.as_str(), format!("LOWER{i}"));
+            }
+            for (_, real, token) in self.aliases.iter().filter(|(own, ..)| side.ours || !own) {
+                side.alias(real, token);
+            }
+            if !side.ours {
+                let seen = state.run(side, plan, &self.twist, None)?;
+                side.note("data", "as the twin's");
+                self.live.set(seen.live);
+                self.seen.replace(seen);
+                return Ok(());
+            }
+            let theirs = self.seen.borrow();
+            let seen = state.run(side, plan, &self.twist, Some(&theirs))?;
+            side.note("data", difference(&seen.data, &theirs.data));
+            Ok(())
+        })
+    }
+
+    /// What is to be known of a failure, and how to see it again.
+    fn explain(&self, seed: Seed, index: u64, plan: &Plan, error: &anyhow::Error) -> String {
+        let again = |first: u64| {
+            let seed = Seed { first, ..seed };
+            let rounds = index - first + 1;
+            format!("make test T=fuzz::tables SEED={seed} ROUNDS={rounds}")
+        };
+        let mut text = format!("table {index} of seed {}: {error:#}\n", seed.run);
+        if error.to_string().contains("the kernel reports a bug") {
+            return text + &format!("{plan}replay: {}\n", again(index));
+        }
+        let fails = |plan: &Plan| {
+            self.start_anew()
+                .map_or(Some(()), |()| self.compare(plan).err().map(drop))
+                .is_some()
+        };
+        let times = (0..4).filter(|_| fails(plan)).count();
+        if times == 0 {
+            let first = index - index % RENEWAL;
+            text += "It does not differ from a fresh start; the tables before it may matter.\n";
+            text += &format!("{plan}replay: {}\n", again(first.max(seed.first)));
+        } else {
+            let small = shrink(plan, SHRINK_TRIES, fails);
+            let again_error = match self.start_anew().and_then(|()| self.compare(&small)) {
+                Err(e) => format!("{e:#}"),
+                Ok(()) => "(it did not differ this time)".into(),
+            };
+            text += &format!("Differs {times} times of 4. Made smaller:\n{small}{again_error}\n");
+            text += &format!("replay: {}\n", again(index));
+        }
+        if let Err(e) = self.start_anew() {
+            text += &format!("the devices cannot be filled again: {e:#}\n");
+        }
+        text
+    }
+
+    /// Compares the lower devices as a whole, for what went astray.
+    fn whole(&self, seed: Seed, rounds: u64) -> Result<()> {
+        let [theirs, ours] = [0, 1].map(|i| self.sides[i].borrow().whole());
+        let difference = difference(&ours?, &theirs?);
+        ensure!(
+            difference == EQUAL,
+            "after all tables, where none of them should write: {difference}\n\
+             Find the table by its number: make test T=fuzz::tables SEED={} ROUNDS={}",
+            seed,
+            rounds / 2,
+        );
+        Ok(())
+    }
+}
+
+const EQUAL: &str = "as the twin's";
+
+/// Compares data, and says where the first difference is.
+fn difference(ours: &[(String, Vec<u8>)], theirs: &[(String, Vec<u8>)]) -> String {
+    for ((what, ours), (twins, theirs)) in ours.iter().zip(theirs) {
+        if what != twins {
+            return format!("{what} against {twins}");
+        }
+        if ours != theirs {
+            let size = SECTOR as usize;
+            let pairs = ours.chunks(size).zip(theirs.chunks(size));
+            let sector = pairs.take_while(|(a, b)| a == b).count();
+            return format!("{what}: differs from its sector {sector} on");
+        }
+    }
+    EQUAL.into()
+}
+
+/// Keeps refused tables from the console while it lives: a serial line is slow,
+/// and thousands are refused. The log has them all the same.
+struct QuietConsole(String);
+
+const PRINTK: &str = "/proc/sys/kernel/printk";
+
+impl QuietConsole {
+    fn new() -> Result<QuietConsole> {
+        let before = fs::read_to_string(PRINTK).context("cannot read the console's log level")?;
+        // Only what is more urgent than an error.
+        fs::write(PRINTK, "3")?;
+        Ok(QuietConsole(before))
+    }
+}
+
+impl Drop for QuietConsole {
+    fn drop(&mut self) {
+        if let Err(e) = fs::write(PRINTK, &self.0) {
+            dm_rust_tests::cleanup::left_behind("the console's log level", e);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Random tables with random I/O, for a differential fuzzer.
+//!
+//! All here is pure: a [`Plan`] follows from a [`Seed`] and the number of the
+//! table alone, so that a failure can be replayed. What is done with a plan, and
+//! what is compared, is the matter of the tests that run in the guest.
+//!
+//! Tables are templates: `{3}` stands for the node of device 3 of the [`POOL`],
+//! `{#3}` for its `major:minor`, `{dm}` and `{#dm}` for the mapped device itself.
+//! Each side puts its own devices there.
+
+use crate::dm::Line;
+use fastrand::Rng;
+use std::fmt;
+use std::str::FromStr;
+
+mod extents;
+mod generate;
+mod io;
+mod mutate;
+mod pool;
+mod shrink;
+mod tokens;
+
+pub use extents::{extents, overlap, Extent};
+pub use io::{Action, Io, MOST};
+pub use pool::{Role, Spec, POOL, TRANSIENT};
+pub use shrink::shrink;
+
+/// The targets that are fuzzed, by their in-tree names.
+pub const TARGETS: [&str; 4] = ["linear", "striped", "error", "zero"];
+
+/// The number that makes a run what it is, and the first table of it: `7`, or
+/// `7:120` to begin with table 120.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed {
+    /// Of the whole run.
+    pub run: u64,
+    /// Number of the first table.
+    pub first: u64,
+}
+
+impl FromStr for Seed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Seed, String> {
+        let (run, first) = text.split_once(':').unwrap_or((text, "0"));
+        match (run.parse(), first.parse()) {
+            (Ok(run), Ok(first)) => Ok(Seed { run, first }),
+            _ => Err("give a number, or two with a colon between them, such as 7:120".into()),
+        }
+    }
+}
+
+impl fmt::Display for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first {
+            0 => write!(f, "{}", self.run),
+            first => write!(f, "{}:{first}", self.run),
+        }
+    }
+}
+
+/// How a table was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    /// As it should be.
+    Valid,
+    /// A valid one with one mistake.
+    Slip,
+    /// Of anything.
+    Wild,
+}
+
+/// When the device [`TRANSIENT`] is taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vanish {
+    /// Before the table is loaded.
+    BeforeLoad,
+    /// When it is loaded, before it is made live.
+    BeforeResume,
+    /// When it is live, before the I/O.
+    Live,
+}
+
+/// What is done to each of the twins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// How the table was made.
+    pub mood: Mood,
+    /// Whether it is loaded for reading only.
+    pub read_only: bool,
+    /// Whether a device goes away meanwhile.
+    pub vanish: Option<Vanish>,
+    /// Templates of the lines, with in-tree names.
+    pub table: Vec<Line>,
+    /// What is done with the device if it takes the table.
+    pub io: Vec<Io>,
+}
+
+impl Plan {
+    /// Table `index` of a run.
+    pub fn generate(run: u64, index: u64) -> Plan {
+        // Neighbours must have nothing in common.
+        let mut rng = Rng::with_seed(run);
+        let mut rng = Rng::with_seed(rng.u64(..) ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        loop {
+            let mut plan = Self::any(&mut rng);
+            if !plan.table.iter().any(tokens::warns_in_tree) {
+                plan.io = io::generate(&mut rng, &plan.table);
+                return plan;
+            }
+        }
+    }
+
+    fn any(rng: &mut Rng) -> Plan {
+        let mut plan = Plan {
+            mood: Mood::Valid,
+            read_only: rng.u32(..24) == 0,
+            vanish: None,
+            table: Vec::new(),
+            io: Vec::new(),
+        };
+        match rng.u32(..20) {
+            0..6 => {
+                if rng.u32(..24) == 0 {
+                    let moments = [Vanish::BeforeLoad, Vanish::BeforeResume, Vanish::Live];
+                    plan.vanish = rng.choice(moments);
+                }
+                plan.table = generate::valid(rng, plan.read_only, plan.vanish.is_some());
+            }
+            6..16 => {
+                plan.mood = Mood::Slip;
+                plan.table = generate::valid(rng, plan.read_only, false);
+                mutate::slip(rng, &mut plan);
+            }
+            _ => {
+                plan.mood = Mood::Wild;
+                plan.table = generate::wild(rng);
+            }
+        }
+        plan
+    }
+
+    /// Whether a device of the [`POOL`] is named.
+    pub fn names(&self, device: usize) -> bool {
+        let forms = [format!("{{{device}}}"), format!("{{#{device}}}")];
+        let params = |line: &Line| forms.iter().any(|f| line.params.contains(f.as_str()));
+        self.table.iter().any(params)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = if self.read_only { ", read-only" } else { "" };
+        writeln!(f, "table ({:?}{mode}):", self.mood)?;
+        for line in &self.table {
+            let Line { start, len, .. } = line;
+            writeln!(f, "  {start} {len} {} {:?}", line.target, line.params)?;
+        }
+        if let Some(when) = self.vanish {
+            writeln!(f, "device {TRANSIENT} vanishes: {when:?}")?;
+        }
+        for io in &self.io {
+            writeln!(f, "  {io}")?;
+        }
+        for (i, spec) in POOL.iter().enumerate().filter(|(i, _)| self.names(*i)) {
+            writeln!(f, "{{{i}}} is {spec}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_follows_from_its_seed() {
+        for index in 0..200 {
+            assert_eq!(Plan::generate(7, index), Plan::generate(7, index));
+        }
+        let same = (0..200).filter(|i| Plan::generate(7, *i).table == Plan::generate(8, *i).table);
+        assert!(same.count() < 20);
+    }
+
+    #[test]
+    fn every_mood_and_target_is_tried() {
+        let plans: Vec<_> = (0..2000).map(|i| Plan::generate(1, i)).collect();
+        for mood in [Mood::Valid, Mood::Slip, Mood::Wild] {
+            assert!(plans.iter().filter(|p| p.mood == mood).count() > 200);
+        }
+        for target in TARGETS {
+            let has = |p: &&Plan| p.table.iter().any(|l| l.target == target);
+            assert!(plans.iter().filter(has).count() > 200, "{target}");
+        }
+        for device in 0..POOL.len() {
+            assert!(plans.iter().any(|p| p.names(device)), "{device}");
+        }
+        assert!(plans.iter().any(|p| p.vanish == Some(Vanish::Live)));
+        assert!(plans.iter().any(|p| p.read_only));
+        assert!(plans.iter().any(|p| p.table.len() > 4));
+    }
+
+    #[test]
+    fn seeds_are_read_as_they_are_written() {
+        for (text, run, first) in [("7", 7, 0), ("18446744073709551615:12", u64::MAX, 12)] {
+            let seed: Seed = text.parse().unwrap();
+            assert_eq!(
+                (seed, seed.to_string().as_str()),
+                (Seed { run, first }, text)
+            );
+        }
+        for text in ["", "x", "1:", ":1", "1:2:3", "-1"] {
+            assert!(text.parse::<Seed>().is_err(), "{text}");
+        }
+    }
+}
