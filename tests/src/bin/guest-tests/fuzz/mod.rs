@@ -13,6 +13,7 @@ use pool::Pool;
 use state::{Seen, State, Twist};
 use std::cell::{Cell, RefCell};
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod pool;
@@ -50,10 +51,11 @@ pub fn cases(seed: Seed, rounds: u64) -> Vec<Case> {
 }
 
 fn tables(ctx: &Ctx, seed: Seed, rounds: u64) -> Result<()> {
-    let rename = |line: &mut Line, _: &Pool| {
-        // A name that is not one of ours is as unknown with as without a prefix.
+    let env = Arc::clone(&ctx.env);
+    let rename = move |line: &mut Line, _: &Pool| {
+        // What is no target is as unknown without the prefix.
         if TARGETS.contains(&line.target.as_str()) {
-            line.target = ctx.env.target(&line.target);
+            line.target = env.target(&line.target);
         }
     };
     let fuzzer = Fuzzer::new(ctx, Box::new(rename))?;

@@ -12,13 +12,13 @@ use rustix::fs::{major, minor, stat};
 use std::fs;
 use tempfile::NamedTempFile;
 
-/// What keeps a lower device there.
-enum Keeper {
-    Lower(Lower),
-    Mapped(MappedDevice),
-    /// Needs nobody.
-    Nothing,
-}
+/// What keeps a lower device there, and takes it down.
+trait Keeper {}
+
+impl Keeper for Lower {}
+impl Keeper for MappedDevice {}
+/// For what nobody has to take down.
+impl Keeper for () {}
 
 /// A lower device.
 pub struct Below {
@@ -30,17 +30,17 @@ pub struct Below {
     pub name: String,
     /// For a look at what is on it; only where there is something to see.
     disk: Option<Disk>,
-    _keeper: Keeper,
+    _keeper: Box<dyn Keeper>,
 }
 
 impl Below {
-    fn new(node: String, keeper: Keeper) -> Result<Below> {
+    fn new(node: String, keeper: impl Keeper + 'static) -> Result<Below> {
         Ok(Below {
             devno: devno(&node)?,
             name: node.trim_start_matches("/dev/").to_owned(),
             node,
             disk: None,
-            _keeper: keeper,
+            _keeper: Box::new(keeper),
         })
     }
 
@@ -84,8 +84,7 @@ impl Pool {
             process::run("losetup", &["--detach", &node])?;
             let empty = POOL.iter().position(|s| matches!(s.role, Role::Empty));
             let place = empty.context("the pool has no empty device")?;
-            pool.devices
-                .insert(place, Below::new(node, Keeper::Nothing)?);
+            pool.devices.insert(place, Below::new(node, ())?);
         }
         for (i, spec) in POOL.iter().enumerate() {
             if pools.iter().any(|p| spec.sectors != p.sectors(i)) {
@@ -102,7 +101,7 @@ impl Pool {
                 Role::Empty => continue,
                 Role::Failing => {
                     let mapped = MappedDevice::create(&[line(0, spec.sectors, "error", "")])?;
-                    Below::new(mapped.path().display().to_string(), Keeper::Mapped(mapped))?
+                    Below::new(mapped.path().display().to_string(), mapped)?
                 }
                 Role::Plain(kind)
                 | Role::Zoned(kind)
@@ -113,7 +112,7 @@ impl Pool {
                         Role::Plain(_) | Role::Zoned(_) => Some(lower.open()?),
                         _ => None,
                     };
-                    let mut below = Below::new(lower.node(), Keeper::Lower(lower))?;
+                    let mut below = Below::new(lower.node(), lower)?;
                     below.disk = disk;
                     below
                 }

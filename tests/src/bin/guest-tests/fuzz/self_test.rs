@@ -31,7 +31,10 @@ pub fn run(ctx: &Ctx) -> Result<()> {
     });
     fuzzer.aliases = vec![(false, "zero".into(), "error".into())];
     let report = found(&fuzzer)?;
-    ensure!(report.contains("Read") || report.contains("Write"), "{report}");
+    ensure!(
+        report.contains("Read") || report.contains("Write"),
+        "{report}"
+    );
 
     // One that takes one device for another, and tells the names of the right
     // ones: only the data can tell.
@@ -56,7 +59,9 @@ fn found(fuzzer: &Fuzzer) -> Result<String> {
     fuzzer.start_anew()?;
     let result = fuzzer.run(Seed { run: 1, first: 0 }, ROUNDS);
     let report = format!("{:#}", result.err().context("no difference was found")?);
-    let (_, small) = report.split_once("Made smaller:\n").context("not made smaller")?;
+    let (_, small) = report
+        .split_once("Made smaller:\n")
+        .context("not made smaller")?;
     let (small, _) = small.split_once("replay: make test").context("no replay")?;
     let lines = |start: &str| small.lines().filter(|l| l.starts_with(start)).count();
     // A line of the table, and an operation at most.
@@ -65,7 +70,10 @@ fn found(fuzzer: &Fuzzer) -> Result<String> {
 }
 
 fn shifted(line: &mut Line, _: &Pool) {
-    let offset = line.params.rsplit_once(' ').map(|(d, o)| (d, o.parse::<u64>()));
+    let offset = line
+        .params
+        .rsplit_once(' ')
+        .map(|(d, o)| (d, o.parse::<u64>()));
     if let ("linear", Some((device, Ok(offset)))) = (line.target.as_str(), offset) {
         line.params = format!("{device} {}", offset.wrapping_add(1));
     }

@@ -62,9 +62,7 @@ impl State {
             device: MappedDevice::empty()?,
             pool,
             buffer: MmapMut::map_anon(words * 8 + SKEW)?,
-            noise: (0..words)
-                .flat_map(|_| rng.u64(..).to_le_bytes())
-                .collect(),
+            noise: (0..words).flat_map(|_| rng.u64(..).to_le_bytes()).collect(),
         })
     }
 
@@ -247,7 +245,10 @@ impl State {
         let path = self.device.path();
         let direct = open(&path, OFlags::DIRECT);
         let buffered = open(&path, OFlags::empty());
-        side.note("open", outcome(direct.as_ref().map(|(_, m)| m).map_err(copy)));
+        side.note(
+            "open",
+            outcome(direct.as_ref().map(|(_, m)| m).map_err(copy)),
+        );
         let (Ok((direct, _)), Ok((buffered, _))) = (direct, buffered) else {
             return Ok(());
         };
@@ -308,9 +309,7 @@ impl State {
                 let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
                 Ok(fallocate(file, flags, start, len).map(none)?)
             }
-            Action::ResetZones => sys::BLKRESETZONE
-                .range(file, io.sector, io.count)
-                .map(none),
+            Action::ResetZones => sys::BLKRESETZONE.range(file, io.sector, io.count).map(none),
         }
     }
 
