@@ -11,12 +11,17 @@ OLDEST_KERNEL := 7.2
 # Named in the environment or on the command line, these reach the kernel's build system.
 TOOLCHAIN := $(foreach name,RUSTC BINDGEN LLVM,$(if $($(name)),$(name)="$($(name))"))
 
+# Where `make KDIR=...` builds: not among the sources, which then serve any number of kernels.
+NATIVE := build/native
+
 .PHONY: all
 all:
 ifdef KDIR
-# For a kernel of one's own: natively, by that kernel's build system, into this directory.
+# For a kernel of one's own: natively, by that kernel's build system.
 	@qemu/kdir-check "$(KDIR)" $(OLDEST_KERNEL)
-	$(MAKE) -C "$(KDIR)" M="$(CURDIR)" $(TOOLCHAIN) modules
+	@mkdir -p $(NATIVE)
+	$(MAKE) -C "$(KDIR)" M="$(CURDIR)" MO="$(CURDIR)/$(NATIVE)" $(TOOLCHAIN) modules
+	@ln -sfn $(NATIVE)/dm-rust.ko dm-rust.ko
 	@echo "Built dm-rust.ko. Load it with: sudo modprobe dm-mod && sudo insmod dm-rust.ko"
 else
 	@qemu/build
@@ -61,9 +66,9 @@ rust-analyzer:
 .PHONY: modules_install
 modules_install: KDIR ?= /lib/modules/$(shell uname -r)/build
 modules_install:
-	@test -e dm-rust.ko || { \
-		echo "error: there is no dm-rust.ko here to install. Build it first: make KDIR=$(KDIR)" >&2; exit 1; }
-	$(MAKE) -C "$(KDIR)" M="$(CURDIR)" modules_install
+	@test -e $(NATIVE)/dm-rust.ko || { \
+		echo "error: there is no dm-rust.ko to install. Build it first: make KDIR=$(KDIR)" >&2; exit 1; }
+	$(MAKE) -C "$(KDIR)" M="$(CURDIR)" MO="$(CURDIR)/$(NATIVE)" modules_install
 
 .PHONY: clean
 clean:

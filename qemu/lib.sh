@@ -124,6 +124,13 @@ step() {
     join_jobs step
 }
 
+# Removes what Kbuild leaves among the sources when it builds in place; the module itself stays.
+clean_in_place() {
+    find "$TOP" \( -path "$TOP/.git" -o -path "$TOP/build" \) -prune -o -type f \( -name '*.o' -o -name '*.mod' \
+        -o -name '*.mod.c' -o -name '.*.cmd' -o -name '*.rmeta' -o -name '*.o.d' \) -exec rm -f {} +
+    rm -f "$TOP"/{Module.symvers,modules.order} "$TOP/rust/bindings/generated.rs"
+}
+
 # ---- becoming root ------------------------------------------------------------------------------
 
 # The variables that a command run by sudo still needs.
