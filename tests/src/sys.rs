@@ -49,7 +49,8 @@ impl Ioctl {
         Ok(arg)
     }
 
-    /// Issues one that takes a range in bytes: `start` and `len`.
+    /// Issues one that takes a range: `start` and `len`, in bytes, or in sectors
+    /// where it is one of zones.
     pub fn range(&self, file: &File, start: u64, len: u64) -> io::Result<()> {
         let mut arg = [0; 16];
         arg[..8].copy_from_slice(&start.to_ne_bytes());

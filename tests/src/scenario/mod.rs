@@ -13,6 +13,7 @@ pub mod concurrency;
 pub mod dax;
 mod ioctls;
 mod limits;
+mod live;
 pub mod zones;
 
 /// Sectors in a mebibyte.
@@ -24,6 +25,7 @@ pub fn cases(target: &'static Target) -> Vec<Case> {
     cases.extend(limits::cases(target));
     cases.extend(bios::cases(target));
     cases.extend(ioctls::cases(target));
+    cases.extend(live::cases(target));
     cases
 }
 
