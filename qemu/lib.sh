@@ -62,7 +62,7 @@ job() {
     JOB_TITLE[$name]=$title
     JOB_LOG[$name]=$(mktemp "$(log_dir)/$name.XXXXXX")
     JOB_START[$name]=$EPOCHREALTIME
-    "$@" >"${JOB_LOG[$name]}" 2>&1 </dev/null &
+    DM_RUST_IN_JOB=1 "$@" >"${JOB_LOG[$name]}" 2>&1 </dev/null &
     JOB_PID[$name]=$!
     [[ -n $LIVE ]] || say "... $title"
 }
@@ -116,10 +116,14 @@ join_jobs() {
     done
 }
 
-# step TITLE COMMAND...: one job, waited for.
+# step TITLE COMMAND...: one job, waited for. Inside another job its output is that job's, whose last line is shown.
 step() {
     local title=$1
     shift
+    if [[ -n ${DM_RUST_IN_JOB:-} ]]; then
+        "$@"
+        return
+    fi
     job step "$title" "$@"
     join_jobs step
 }
