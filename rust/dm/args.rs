@@ -92,7 +92,7 @@ impl<'a> Arg<'a> {
     /// A number of sectors, in decimal.
     ///
     /// Takes what the in-tree targets take with `sscanf(arg, "%llu%c", …) == 1`: white space,
-    /// then digits up to the end; a number beyond 64 bits is cut to its lower 64 bits.
+    /// then digits up to the end; a number beyond 64 bits becomes the largest that fits.
     ///
     /// # Errors
     ///

@@ -130,7 +130,7 @@ impl DeviceList {
     /// The devices were opened for `ti`, whose constructor has failed or whose destructor is
     /// running, and no reference to any of them is left.
     pub(super) unsafe fn put_all(mut self, ti: NonNull<bindings::dm_target>) {
-        while let Some(dev) = self.rest.pop().or(self.first.take()) {
+        while let Some(dev) = self.rest.pop().or_else(|| self.first.take()) {
             // SAFETY: The list holds this reference, and gives it up here. The caller says that
             // nobody uses it, and that this is the time when the table may be changed.
             unsafe { bindings::dm_put_device(ti.as_ptr(), dev.as_ptr()) };

@@ -6,15 +6,15 @@
 
 /// What `sscanf(text, "%llu%c", …)` stores if it returns 1, otherwise nothing.
 ///
-/// That is: white space, then decimal digits up to the end. The kernel does not notice an overflow;
-/// a larger number is cut to its lower 64 bits.
+/// That is: white space, then decimal digits up to the end. A number beyond 64 bits is no error: it
+/// becomes the largest that fits.
 pub(crate) fn scan_u64(text: &[u8]) -> Option<u64> {
     let start = text.iter().position(|c| !is_space(*c))?;
 
     text.get(start..)?.iter().try_fold(0u64, |value, c| {
         let digit = c.checked_sub(b'0').filter(|digit| *digit <= 9)?;
 
-        Some(value.wrapping_mul(10).wrapping_add(u64::from(digit)))
+        Some(value.saturating_mul(10).saturating_add(u64::from(digit)))
     })
 }
 
