@@ -182,9 +182,18 @@ make_cache() {
         >"$DM_RUST_CACHE/CACHEDIR.TAG"
 }
 
+# What a choice of kernel follows from; another checkout that shares the cache may choose otherwise.
+selection_file() {
+    local recipe=$QEMU_DIR/kernels/$KERNEL
+    [[ -r $recipe ]] || die "there is no kernel called '$KERNEL'" "KERNEL is one of: $(cd "$QEMU_DIR/kernels" && echo *)"
+    printf '%s/selected-%s-%s' "$DM_RUST_CACHE" "$KERNEL" \
+        "$(cat "$recipe" "$QEMU_DIR"/{packages,select-kernel,setup-root,setup-kernel} | sha256sum | cut -c 1-12)"
+}
+
 # What select-kernel found: sets SUITE, RELEASE, VERSION, SOURCE, ROOT_KEY, KERNEL_KEY, PACKAGES.
 load_selection() {
-    local file=$DM_RUST_CACHE/selected-$KERNEL
+    local file
+    file=$(selection_file)
     [[ -r $file ]] || die "no kernel has been chosen yet" "Run 'make setup' first."
     # shellcheck source=/dev/null
     . "$file"
