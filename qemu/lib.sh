@@ -62,10 +62,33 @@ job() {
     JOB_TITLE[$name]=$title
     JOB_LOG[$name]=$(mktemp "$(log_dir)/$name.XXXXXX")
     JOB_START[$name]=$EPOCHREALTIME
+    # A process group of its own, so that all of it can be ended.
+    set -m
     DM_RUST_IN_JOB=1 "$@" >"${JOB_LOG[$name]}" 2>&1 </dev/null &
     JOB_PID[$name]=$!
+    set +m
     [[ -n $LIVE ]] || say "... $title"
 }
+
+# Ctrl-C, a failure, whatever ends the script ends what it has started.
+end_jobs() {
+    local signal pid left
+    for signal in TERM KILL; do
+        for _ in {1..30}; do
+            left=''
+            for pid in "${JOB_PID[@]}"; do
+                if kill -0 "$pid" 2>/dev/null; then left+=" $pid"; fi
+            done
+            [[ -n $left ]] || return 0
+            for pid in $left; do as_root kill -"$signal" -- -"$pid" 2>/dev/null || true; done
+            sleep 0.2
+        done
+    done
+}
+trap end_jobs EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 # The last line of a log that says something, cut to the width of the terminal.
 last_words() {
@@ -77,7 +100,7 @@ last_words() {
 # join_jobs NAME...: waits for jobs, shows how far they are, and ends the script when one fails.
 join_jobs() {
     local -a open=("$@") next
-    local name status ticks=0 width line
+    local name status ticks=0 width line failure=''
     while ((${#open[@]})); do
         next=()
         for name in "${open[@]}"; do
@@ -92,7 +115,9 @@ join_jobs() {
             if ((status)); then
                 say "${RED}failed${PLAIN} ${JOB_TITLE[$name]} (after $line s). The last lines it printed:"
                 tail -n 40 "${JOB_LOG[$name]}" | sed 's/^/    /' >&2
-                die "${JOB_TITLE[$name]}: exit status $status" "The whole log is ${JOB_LOG[$name]}."
+                failure="${JOB_TITLE[$name]}: exit status $status. The whole log is ${JOB_LOG[$name]}"
+                # The others are let finish: what they make is kept for the next time.
+                continue
             fi
             say "$(printf '%s%6s s%s  %s' "$GREEN" "$line" "$PLAIN" "${JOB_TITLE[$name]}")"
             rm -f "${JOB_LOG[$name]}"
@@ -114,6 +139,7 @@ join_jobs() {
         ticks=$((ticks + 1))
         sleep 0.25
     done
+    [[ -z $failure ]] || die "$failure"
 }
 
 # step TITLE COMMAND...: one job, waited for. Inside another job its output is that job's, whose last line is shown.
