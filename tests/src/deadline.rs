@@ -7,6 +7,7 @@
 //! blocked tasks were doing.
 
 use std::fs;
+use std::process::Command;
 use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,20 @@ fn expire(name: &str) -> ! {
         let _ = fs::write("/proc/sysrq-trigger", key);
     }
     println!("test result: FAILED. {name} hung; the run ends here, in a state known to be bad");
+    end_machine_unless_gone();
     std::process::exit(EXIT_HUNG);
+}
+
+/// A thread that never leaves the kernel keeps this process from ending, and
+/// whoever waits for it waiting. If that is so in five seconds, the kernel panics.
+fn end_machine_unless_gone() {
+    let script = format!(
+        "sleep 5; test ! -e /proc/{} || echo c >/proc/sysrq-trigger",
+        std::process::id()
+    );
+    if let Err(e) = Command::new("sh").args(["-c", &script]).spawn() {
+        println!("cannot see to it that the run ends: {e}");
+    }
 }
 
 /// Kernel stacks of every task in uninterruptible sleep, and of our own.

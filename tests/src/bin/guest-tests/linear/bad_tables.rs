@@ -106,6 +106,8 @@ const ARGUMENTS: &[(&str, &[&str])] = &[
         "device_names",
         &[
             "/dev/no-such-device 0",
+            // Two mistakes: which one is told first?
+            "/dev/no-such-device x",
             "/no/such/directory 0",
             "\\  0",
             "/ 0",

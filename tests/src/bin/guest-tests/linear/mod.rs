@@ -4,6 +4,7 @@
 
 mod bad_tables;
 mod data;
+mod edges;
 mod status;
 
 use dm_rust_tests::case::Case;
@@ -83,6 +84,7 @@ pub fn cases() -> Vec<Case> {
     let mut cases = data::cases();
     cases.extend(status::cases());
     cases.extend(bad_tables::cases());
+    cases.extend(edges::cases());
     cases.extend(scenario::cases(&LINEAR));
     cases.extend(scenario::access::cases(&LINEAR));
     cases.extend(scenario::zones::cases(&LINEAR));
