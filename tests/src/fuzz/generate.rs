@@ -10,6 +10,9 @@ use fastrand::Rng;
 /// Sectors in a zone of the zoned device.
 const ZONE: u64 = 2048;
 
+/// Sectors at either end of a device that are filled, at least.
+const FILLED: u64 = super::MOST;
+
 struct Generator<'a> {
     rng: &'a mut Rng,
     /// Everything begins and ends at multiples of this, in sectors.
@@ -113,6 +116,9 @@ impl Generator<'_> {
                 * match self.rng.u32(..8) {
                     0 => 0,
                     1 => most,
+                    // Where there are data, see the tests.
+                    2..=4 => self.rng.u64(0..=most.min(FILLED / self.unit)),
+                    5 => most - self.rng.u64(0..=most.min(FILLED / self.unit)),
                     _ => self.rng.u64(0..=most),
                 };
             let free =

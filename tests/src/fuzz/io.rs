@@ -125,7 +125,8 @@ pub fn generate(rng: &mut Rng, table: &[Line]) -> Vec<Io> {
         let unit = if rng.u32(..12) == 0 { 1 } else { unit };
         io.push(Io {
             action,
-            direct: rng.u32(..3) > 0,
+            // What is in the page cache is a matter of chance.
+            direct: action == ReadNoWait || rng.u32(..3) > 0,
             sector: sector / unit * unit,
             count: count.next_multiple_of(unit).min(MOST),
             skew: pick(rng, &[0, 0, 0, 0, 512, 64, 4]),

@@ -91,6 +91,8 @@ pub struct Plan {
     pub mood: Mood,
     /// Whether it is loaded for reading only.
     pub read_only: bool,
+    /// Whether it is made live, if it can be loaded.
+    pub live: bool,
     /// Whether a device goes away meanwhile.
     pub vanish: Option<Vanish>,
     /// Templates of the lines, with in-tree names.
@@ -118,25 +120,29 @@ impl Plan {
         let mut plan = Plan {
             mood: Mood::Valid,
             read_only: rng.u32(..24) == 0,
+            live: true,
             vanish: None,
             table: Vec::new(),
             io: Vec::new(),
         };
         match rng.u32(..20) {
-            0..6 => {
+            0..5 => {
                 if rng.u32(..24) == 0 {
                     let moments = [Vanish::BeforeLoad, Vanish::BeforeResume, Vanish::Live];
                     plan.vanish = rng.choice(moments);
                 }
                 plan.table = generate::valid(rng, plan.read_only, plan.vanish.is_some());
             }
-            6..16 => {
+            5..16 => {
                 plan.mood = Mood::Slip;
+                // Making it live takes far longer than to load it.
+                plan.live = rng.bool();
                 plan.table = generate::valid(rng, plan.read_only, false);
                 mutate::slip(rng, &mut plan);
             }
             _ => {
                 plan.mood = Mood::Wild;
+                plan.live = rng.bool();
                 plan.table = generate::wild(rng);
             }
         }
@@ -154,7 +160,8 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mode = if self.read_only { ", read-only" } else { "" };
-        writeln!(f, "table ({:?}{mode}):", self.mood)?;
+        let live = if self.live { "" } else { ", only loaded" };
+        writeln!(f, "table ({:?}{mode}{live}):", self.mood)?;
         for line in &self.table {
             let Line { start, len, .. } = line;
             writeln!(f, "  {start} {len} {} {:?}", line.target, line.params)?;
@@ -162,7 +169,7 @@ impl fmt::Display for Plan {
         if let Some(when) = self.vanish {
             writeln!(f, "device {TRANSIENT} vanishes: {when:?}")?;
         }
-        for io in &self.io {
+        for io in self.io.iter().filter(|_| self.live) {
             writeln!(f, "  {io}")?;
         }
         for (i, spec) in POOL.iter().enumerate().filter(|(i, _)| self.names(*i)) {

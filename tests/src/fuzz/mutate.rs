@@ -157,6 +157,7 @@ mod tests {
             let before = Plan {
                 mood: Mood::Slip,
                 read_only: false,
+                live: true,
                 vanish: None,
                 table: valid(&mut rng, false, false),
                 io: Vec::new(),

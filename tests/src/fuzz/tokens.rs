@@ -258,7 +258,7 @@ mod tests {
             let name = token.trim_matches(|c: char| !c.is_ascii_digit());
             if let Some((major, minor)) = name.split_once(':') {
                 let (major, minor) = (major.parse::<u64>(), minor.parse::<u64>());
-                let unused = matches!(major, Ok(0 | 60 | 4095..)) || minor.is_err();
+                let unused = matches!(major, Err(_) | Ok(0 | 60 | 4095..)) || minor.is_err();
                 assert!(unused, "{token}");
             }
         }

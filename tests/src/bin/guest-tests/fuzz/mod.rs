@@ -2,13 +2,12 @@
 
 //! Random tables and random I/O on both twins.
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{bail, Context, Result};
 use dm_rust_tests::case::{case, Case, Ctx};
 use dm_rust_tests::dm::Line;
 use dm_rust_tests::fuzz::{shrink, Plan, Seed, TARGETS};
 use dm_rust_tests::module::modprobe;
 use dm_rust_tests::twin::Target;
-use dm_rust_tests::SECTOR;
 use pool::Pool;
 use state::{Seen, State, Twist};
 use std::cell::{Cell, RefCell};
@@ -31,7 +30,7 @@ pub const SEED: &str = "1";
 /// new ones: a failure has to be replayed from there on at most.
 const RENEWAL: u64 = 256;
 
-/// How many failures are enough for a run.
+/// How many failures end a run: each takes long to be made small.
 const FAILURES: usize = 3;
 
 /// How many smaller plans are tried to make a failure small.
@@ -59,9 +58,27 @@ fn tables(ctx: &Ctx, seed: Seed, rounds: u64) -> Result<()> {
         }
     };
     let fuzzer = Fuzzer::new(ctx, Box::new(rename))?;
-    let summary = fuzzer.run(seed, rounds)?;
-    println!("\n  {summary}");
+    let run = fuzzer.run(seed, rounds)?;
+    println!("\n  {}", run.summary);
+    if !run.failures.is_empty() {
+        let texts: Vec<_> = run.failures.into_iter().map(|f| f.text).collect();
+        bail!("{}\n{}", texts.join("\n"), run.summary);
+    }
     fuzzer.whole(seed, rounds)
+}
+
+/// What came of a run.
+struct Run {
+    summary: String,
+    failures: Vec<Failure>,
+}
+
+/// A table that the twins differ about.
+struct Failure {
+    /// All that is to be known of it, and how to see it again.
+    text: String,
+    /// The plan, made as small as can be, if that could be done.
+    small: Option<Plan>,
 }
 
 /// Two sides, and what makes ours differ from the in-tree one.
@@ -71,10 +88,12 @@ struct Fuzzer<'a> {
     twist: Box<Twist>,
     /// More names that stand for others, on our side only or on both.
     aliases: Vec<(bool, String, String)>,
+    /// How many failures end a run.
+    enough: usize,
     /// What the last plan did on the in-tree side.
     seen: RefCell<Seen>,
     live: Cell<bool>,
-    _quiet: QuietConsole,
+    _settings: [Setting; 2],
 }
 
 impl<'a> Fuzzer<'a> {
@@ -89,28 +108,32 @@ impl<'a> Fuzzer<'a> {
             ],
             twist,
             aliases: Vec::new(),
+            enough: FAILURES,
             seen: RefCell::default(),
             live: Cell::new(false),
-            _quiet: QuietConsole::new()?,
+            _settings: [
+                // Refused tables are kept from the console: a serial line is slow,
+                // and thousands are refused. The log has them all the same.
+                Setting::new("/proc/sys/kernel/printk", "3")?,
+                // Otherwise each live table would wait for some ticks of the clock.
+                Setting::new("/sys/kernel/rcu_expedited", "1")?,
+            ],
         };
-        fuzzer.start_anew()?;
+        fuzzer.start_anew(|_| true)?;
         Ok(fuzzer)
     }
 
-    /// Both sides as they were at first.
-    fn start_anew(&self) -> Result<()> {
+    /// Both sides as they were at first, as far as devices are wanted.
+    fn start_anew(&self, wanted: impl Fn(usize) -> bool) -> Result<()> {
         for side in &self.sides {
             side.borrow_mut().renew()?;
-            side.borrow().fill()?;
+            side.borrow().fill(&wanted)?;
         }
         Ok(())
     }
 
-    /// Tries table after table.
-    ///
-    /// # Errors
-    /// Shows those that differ, each made as small as can be.
-    fn run(&self, seed: Seed, rounds: u64) -> Result<String> {
+    /// Tries table after table, until there are enough failures.
+    fn run(&self, seed: Seed, rounds: u64) -> Result<Run> {
         let begin = Instant::now();
         let mut said = begin;
         let (mut live, mut operations) = (0_u64, 0);
@@ -127,7 +150,7 @@ impl<'a> Fuzzer<'a> {
             let plan = Plan::generate(seed.run, index);
             if let Err(error) = self.compare(&plan) {
                 failures.push(self.explain(seed, index, &plan, &error));
-                if failures.len() == FAILURES {
+                if failures.len() == self.enough {
                     break;
                 }
             }
@@ -143,10 +166,7 @@ impl<'a> Fuzzer<'a> {
             "seed {seed}: {done} tables of {rounds} in {:.0} s, {live} of them taken, {operations} operations",
             begin.elapsed().as_secs_f64()
         );
-        match failures.is_empty() {
-            true => Ok(summary),
-            false => bail!("{}\n{summary}", failures.join("\n")),
-        }
+        Ok(Run { summary, failures })
     }
 
     /// Does what the plan says on both sides.
@@ -167,20 +187,34 @@ impl<'a> Fuzzer<'a> {
             }
             if !side.ours {
                 let seen = state.run(side, plan, &self.twist, None)?;
-                side.note("data", "as the twin's");
+                for key in ["limits", "data"] {
+                    side.note(key, "as the twin's");
+                }
                 self.live.set(seen.live);
                 self.seen.replace(seen);
                 return Ok(());
             }
             let theirs = self.seen.borrow();
             let seen = state.run(side, plan, &self.twist, Some(&theirs))?;
-            side.note("data", difference(&seen.data, &theirs.data));
+            let limits = seen.limits.iter().zip(&theirs.limits);
+            let differ: Vec<_> = limits.filter(|(a, b)| a != b).collect();
+            let differ = match (differ.is_empty(), seen.limits.len() == theirs.limits.len()) {
+                (true, true) => None,
+                (true, false) => Some("not as many".to_owned()),
+                _ => Some(format!("(ours, in-tree): {differ:?}")),
+            };
+            for (key, differ) in [
+                ("limits", differ),
+                ("data", seen.data.difference(&theirs.data)),
+            ] {
+                side.note(key, differ.unwrap_or_else(|| "as the twin's".into()));
+            }
             Ok(())
         })
     }
 
-    /// What is to be known of a failure, and how to see it again.
-    fn explain(&self, seed: Seed, index: u64, plan: &Plan, error: &anyhow::Error) -> String {
+    /// Looks closer at a failure.
+    fn explain(&self, seed: Seed, index: u64, plan: &Plan, error: &anyhow::Error) -> Failure {
         let again = |first: u64| {
             let seed = Seed { first, ..seed };
             let rounds = index - first + 1;
@@ -188,85 +222,67 @@ impl<'a> Fuzzer<'a> {
         };
         let mut text = format!("table {index} of seed {}: {error:#}\n", seed.run);
         if error.to_string().contains("the kernel reports a bug") {
-            return text + &format!("{plan}replay: {}\n", again(index));
+            text += &format!("{plan}replay: {}\n", again(index));
+            return Failure { text, small: None };
         }
         let fails = |plan: &Plan| {
-            self.start_anew()
+            self.start_anew(|i| plan.names(i))
                 .map_or(Some(()), |()| self.compare(plan).err().map(drop))
                 .is_some()
         };
         let times = (0..4).filter(|_| fails(plan)).count();
+        let mut small = None;
         if times == 0 {
             let first = index - index % RENEWAL;
             text += "It does not differ from a fresh start; the tables before it may matter.\n";
             text += &format!("{plan}replay: {}\n", again(first.max(seed.first)));
         } else {
-            let small = shrink(plan, SHRINK_TRIES, fails);
-            let again_error = match self.start_anew().and_then(|()| self.compare(&small)) {
+            let small = small.insert(shrink(plan, SHRINK_TRIES, fails));
+            let again_error = match self.start_anew(|_| true).and_then(|()| self.compare(small)) {
                 Err(e) => format!("{e:#}"),
                 Ok(()) => "(it did not differ this time)".into(),
             };
             text += &format!("Differs {times} times of 4. Made smaller:\n{small}{again_error}\n");
             text += &format!("replay: {}\n", again(index));
         }
-        if let Err(e) = self.start_anew() {
+        if let Err(e) = self.start_anew(|_| true) {
             text += &format!("the devices cannot be filled again: {e:#}\n");
         }
-        text
+        Failure { text, small }
     }
 
     /// Compares the lower devices as a whole, for what went astray.
     fn whole(&self, seed: Seed, rounds: u64) -> Result<()> {
-        let [theirs, ours] = [0, 1].map(|i| self.sides[i].borrow().whole());
-        let difference = difference(&ours?, &theirs?);
-        ensure!(
-            difference == EQUAL,
-            "after all tables, where none of them should write: {difference}\n\
-             Find the table by its number: make test T=fuzz::tables SEED={} ROUNDS={}",
-            seed,
-            rounds / 2,
-        );
-        Ok(())
-    }
-}
-
-const EQUAL: &str = "as the twin's";
-
-/// Compares data, and says where the first difference is.
-fn difference(ours: &[(String, Vec<u8>)], theirs: &[(String, Vec<u8>)]) -> String {
-    for ((what, ours), (twins, theirs)) in ours.iter().zip(theirs) {
-        if what != twins {
-            return format!("{what} against {twins}");
-        }
-        if ours != theirs {
-            let size = SECTOR as usize;
-            let pairs = ours.chunks(size).zip(theirs.chunks(size));
-            let sector = pairs.take_while(|(a, b)| a == b).count();
-            return format!("{what}: differs from its sector {sector} on");
+        let [theirs, ours] = [0, 1].map(|i| self.sides[i].borrow_mut().whole());
+        match ours?.difference(&theirs?) {
+            None => Ok(()),
+            Some(difference) => bail!(
+                "after all tables, where none of them should write: {difference}\n\
+                 Find the table with less of them: make test T=fuzz::tables SEED={seed} ROUNDS={}",
+                rounds / 2,
+            ),
         }
     }
-    EQUAL.into()
 }
 
-/// Keeps refused tables from the console while it lives: a serial line is slow,
-/// and thousands are refused. The log has them all the same.
-struct QuietConsole(String);
+/// A setting of the kernel, put back when it is dropped.
+struct Setting {
+    path: &'static str,
+    before: String,
+}
 
-const PRINTK: &str = "/proc/sys/kernel/printk";
-
-impl QuietConsole {
-    fn new() -> Result<QuietConsole> {
-        let before = fs::read_to_string(PRINTK).context("cannot read the console's log level")?;
-        // Only what is more urgent than an error.
-        fs::write(PRINTK, "3")?;
-        Ok(QuietConsole(before))
+impl Setting {
+    fn new(path: &'static str, value: &str) -> Result<Setting> {
+        let before = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+        fs::write(path, value).with_context(|| format!("cannot write {path}"))?;
+        Ok(Setting { path, before })
     }
 }
 
-impl Drop for QuietConsole {
+impl Drop for Setting {
     fn drop(&mut self) {
-        if let Err(e) = fs::write(PRINTK, &self.0) {
-            dm_rust_tests::cleanup::left_behind("the console's log level", e);
+        if let Err(e) = fs::write(self.path, &self.before) {
+            dm_rust_tests::cleanup::left_behind(self.path, e);
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct Below {
     /// The kernel's name.
     pub name: String,
     /// For a look at what is on it; only where there is something to see.
-    disk: Option<Disk>,
+    pub disk: Option<Disk>,
     _keeper: Box<dyn Keeper>,
 }
 
@@ -42,16 +42,6 @@ impl Below {
             disk: None,
             _keeper: Box::new(keeper),
         })
-    }
-
-    /// Reads sectors, `None` if the device stores nothing.
-    pub fn read(&self, start: u64, count: u64) -> Result<Option<Vec<u8>>> {
-        let Some(disk) = &self.disk else {
-            return Ok(None);
-        };
-        let data = disk.read(start, count);
-        data.map(Some)
-            .with_context(|| format!("cannot read {}", self.node))
     }
 }
 
@@ -126,19 +116,25 @@ impl Pool {
         disk.ok().and_then(|d| d.sectors().ok()).unwrap_or(u64::MAX)
     }
 
-    /// Fills each device with data that differ from sector to sector and from
-    /// device to device, the same on both sides.
-    pub fn fill(&self, noise: &[u8]) -> Result<()> {
-        let sectors = noise.len() as u64 / SECTOR;
+    /// Fills the devices with data that differ from sector to sector and from
+    /// device to device, the same on both sides. Only their ends are filled: a
+    /// large one is empty in the middle.
+    pub fn fill(&self, noise: &[u8], wanted: impl Fn(usize) -> bool) -> Result<()> {
+        let ends = noise.len() as u64 / SECTOR;
         for (i, (below, spec)) in self.devices.iter().zip(POOL).enumerate() {
-            let Some(disk) = &below.disk else { continue };
+            let Some(disk) = below.disk.as_ref().filter(|_| wanted(i)) else {
+                continue;
+            };
             if let Role::Zoned(_) = spec.role {
                 sys::BLKRESETZONE.range(disk.file(), 0, spec.sectors)?;
                 disk.write(0, &vec![0; 2048 * SECTOR as usize])?;
                 continue;
             }
-            for start in (0..spec.sectors).step_by(sectors as usize) {
-                let count = sectors.min(spec.sectors - start);
+            if spec.sectors > 2 * ends {
+                sys::BLKDISCARD.range(disk.file(), 0, spec.sectors * SECTOR)?;
+            }
+            for start in [0, spec.sectors.saturating_sub(ends)] {
+                let count = ends.min(spec.sectors - start);
                 let mut data = noise[..(count * SECTOR) as usize].to_vec();
                 stamp(&mut data, i as u64 + 1, start);
                 disk.write(start, &data)?;

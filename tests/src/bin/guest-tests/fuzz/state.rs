@@ -3,8 +3,8 @@
 //! What is done with a plan on one side.
 
 use super::pool::{stamp, Pool};
-use anyhow::{bail, Result};
-use dm_rust_tests::dm::{line, outcome, table_text, Line, MappedDevice};
+use anyhow::{bail, Context, Result};
+use dm_rust_tests::dm::{errno_name, line, outcome, table_text, Line, MappedDevice};
 use dm_rust_tests::fuzz::{self, Action, Io, Plan, Role, Vanish, POOL};
 use dm_rust_tests::kmsg::{judge, Verdict};
 use dm_rust_tests::twin::Side;
@@ -14,7 +14,7 @@ use rustix::fs::{fallocate, FallocateFlags, OFlags};
 use rustix::io::{preadv2, pwritev2, ReadWriteFlags};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -34,11 +34,48 @@ pub struct Seen {
     pub live: bool,
     /// How many operations were done.
     pub operations: u64,
+    /// What sysfs says of the device.
+    pub limits: Vec<String>,
     /// Data that were read from the mapped device, and those on the lower ones
-    /// at the end; with what they are.
-    pub data: Vec<(String, Vec<u8>)>,
+    /// at the end.
+    pub data: Data,
     /// Where the lower devices were read.
     ranges: Vec<Range>,
+}
+
+/// Data, with what they are. One buffer for all: it is made of pages that are
+/// there already.
+#[derive(Default)]
+pub struct Data {
+    bytes: Vec<u8>,
+    parts: Vec<(String, usize)>,
+}
+
+impl Data {
+    fn add(&mut self, what: String, data: &[u8]) {
+        self.bytes.extend_from_slice(data);
+        self.parts.push((what, self.bytes.len()));
+    }
+
+    /// Where these differ from the twin's; `None` if they do not.
+    pub fn difference(&self, twin: &Data) -> Option<String> {
+        if self.parts == twin.parts && self.bytes == twin.bytes {
+            return None;
+        }
+        let mut start = 0;
+        for ((what, end), (twins, twins_end)) in self.parts.iter().zip(&twin.parts) {
+            if (what, end) != (twins, twins_end) {
+                return Some(format!("{what} against {twins}"));
+            }
+            let at = (start..*end).find(|i| self.bytes[*i] != twin.bytes[*i]);
+            if let Some(at) = at {
+                let sector = (at - start) as u64 / SECTOR;
+                return Some(format!("{what}: differs from its sector {sector} on"));
+            }
+            start = *end;
+        }
+        Some("one of them has more".into())
+    }
 }
 
 /// Changes a line of our side, after devices were put in.
@@ -49,6 +86,8 @@ pub struct State {
     device: MappedDevice,
     /// The lower devices.
     pub pool: Pool,
+    /// Files of sysfs that tell of the device, open.
+    limits: Vec<(String, File)>,
     buffer: MmapMut,
     noise: Vec<u8>,
 }
@@ -61,6 +100,7 @@ impl State {
         Ok(State {
             device: MappedDevice::empty()?,
             pool,
+            limits: Vec::new(),
             buffer: MmapMut::map_anon(words * 8 + SKEW)?,
             noise: (0..words).flat_map(|_| rng.u64(..).to_le_bytes()).collect(),
         })
@@ -68,13 +108,14 @@ impl State {
 
     /// Takes another mapped device, which has had no table.
     pub fn renew(&mut self) -> Result<()> {
+        self.limits.clear();
         self.device = MappedDevice::empty()?;
         Ok(())
     }
 
-    /// Fills the lower devices anew.
-    pub fn fill(&self) -> Result<()> {
-        self.pool.fill(&self.noise)
+    /// Fills the lower devices that are wanted anew.
+    pub fn fill(&self, wanted: impl Fn(usize) -> bool) -> Result<()> {
+        self.pool.fill(&self.noise, wanted)
     }
 
     /// A line with this side's devices in it.
@@ -144,21 +185,24 @@ impl State {
             return Ok(());
         }
         side.note("inactive table", table_text(&self.device.inactive_table()?));
+        if !plan.live {
+            return Ok(());
+        }
         if plan.vanish == Some(Vanish::BeforeResume) {
             self.pool.plug(false)?;
         }
         let resumed = self.device.resume();
         seen.live = resumed.is_ok();
         side.note("resume", outcome(resumed));
-        self.log(side)?;
         if !seen.live {
-            // It is left suspended, with the table that it had.
-            return Ok(self.device.resume()?);
+            // It is left suspended, with the table that it had, if it had one.
+            side.note("resume again", outcome(self.device.resume()));
+            return Ok(());
         }
         if plan.vanish == Some(Vanish::Live) {
             self.pool.plug(false)?;
         }
-        self.look(side)?;
+        self.look(side, seen)?;
         let active = self.device.table()?;
         let ranges = self.ranges(&active);
         seen.ranges = twin.map_or_else(|| ranges.clone().unwrap_or_default(), |t| t.ranges.clone());
@@ -179,10 +223,7 @@ impl State {
         side.note("status after", status);
         side.note("event", raised);
         for &(device, start, len) in &seen.ranges {
-            if let Some(data) = self.pool.devices[device].read(start, len)? {
-                let what = format!("device {device}, {len} sectors from {start} on");
-                seen.data.push((what, data));
-            }
+            self.read(device, start, len, &mut seen.data)?;
         }
         Ok(())
     }
@@ -198,7 +239,7 @@ impl State {
     }
 
     /// Notes what the live device is like.
-    fn look(&self, side: &Side) -> Result<()> {
+    fn look(&mut self, side: &Side, seen: &mut Seen) -> Result<()> {
         side.note("table", table_text(&self.device.table()?));
         side.note("status", table_text(&self.device.status()?));
         side.note("deps", self.device.deps()?.join(" "));
@@ -207,12 +248,36 @@ impl State {
             "info",
             format!("{:#x} {} targets", info.flags, info.targets),
         );
-        let name = self.device.kernel_name();
-        for file in ["size", "ro", "alignment_offset", "discard_alignment"] {
-            side.note(file, sysfs::file(&name, file)?);
+        if self.limits.is_empty() {
+            self.limits = limits(&self.device.kernel_name())?;
         }
-        for (file, value) in sysfs::dir(&name, "queue")? {
-            side.note(file, value);
+        let mut buffer = [0; 256];
+        for (name, file) in &self.limits {
+            let value = match file.read_at(&mut buffer, 0) {
+                Ok(len) => String::from_utf8_lossy(&buffer[..len]).trim_end().into(),
+                // Some cannot be read on some devices.
+                Err(e) => errno_name(&e),
+            };
+            seen.limits.push(format!("{name}={value}"));
+        }
+        Ok(())
+    }
+
+    /// Reads from a lower device, if there is something to see.
+    fn read(&mut self, device: usize, start: u64, len: u64, data: &mut Data) -> Result<()> {
+        let below = &self.pool.devices[device];
+        let Some(disk) = &below.disk else {
+            return Ok(());
+        };
+        let what = format!("device {device}, {len} sectors from {start} on");
+        let end = start + len;
+        for start in (start..end).step_by(fuzz::MOST as usize) {
+            let count = fuzz::MOST.min(end - start);
+            let buffer = &mut self.buffer[..(count * SECTOR) as usize];
+            disk.file()
+                .read_exact_at(buffer, start * SECTOR)
+                .with_context(|| format!("cannot read {}", below.node))?;
+            data.add(what.clone(), buffer);
         }
         Ok(())
     }
@@ -257,12 +322,16 @@ impl State {
                 continue;
             }
             let file = if io.direct { &direct } else { &buffered };
+            if io.action == Action::ReadNoWait {
+                // Where data wait to be written, it depends on when they are.
+                let _ = buffered.sync_all();
+            }
             let result = self.operation(file, i, io);
             seen.operations += 1;
             let key = format!("operation {i} ({io})");
             if let (Action::Read | Action::ReadNoWait, Ok(read)) = (io.action, &result) {
-                let data = self.buffer[io.skew..io.skew + read].to_vec();
-                seen.data.push((key.clone(), data));
+                seen.data
+                    .add(key.clone(), &self.buffer[io.skew..io.skew + read]);
             }
             side.note(key, outcome(result));
         }
@@ -314,17 +383,31 @@ impl State {
     }
 
     /// All that is on the lower devices.
-    pub fn whole(&self) -> Result<Vec<(String, Vec<u8>)>> {
-        let mut all = Vec::new();
-        for (i, (below, spec)) in self.pool.devices.iter().zip(POOL).enumerate() {
+    pub fn whole(&mut self) -> Result<Data> {
+        let mut data = Data::default();
+        for (i, spec) in POOL.iter().enumerate() {
             if let Role::Plain(_) | Role::Zoned(_) = spec.role {
-                if let Some(data) = below.read(0, spec.sectors)? {
-                    all.push((format!("device {i}"), data));
-                }
+                self.read(i, 0, spec.sectors, &mut data)?;
             }
         }
-        Ok(all)
+        Ok(data)
     }
+}
+
+/// Opens what sysfs says of a device.
+fn limits(device: &str) -> Result<Vec<(String, File)>> {
+    let dir = Path::new("/sys/block").join(device);
+    let mut names = ["size", "ro", "alignment_offset", "discard_alignment"]
+        .map(str::to_owned)
+        .to_vec();
+    let queue = sysfs::dir(device, "queue")?;
+    names.extend(queue.into_iter().map(|(name, _)| format!("queue/{name}")));
+    // Those that can only be written are no matter here.
+    Ok(names
+        .into_iter()
+        .filter_map(|name| Some((File::open(dir.join(&name)).ok()?, name)))
+        .map(|(file, name)| (name, file))
+        .collect())
 }
 
 /// Opens a device, for reading only if it cannot be written.
