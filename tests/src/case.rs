@@ -111,6 +111,7 @@ pub fn skip(why: impl Into<String>) -> anyhow::Error {
 pub struct Case {
     name: String,
     limit: Duration,
+    last: bool,
     run: Box<dyn FnOnce(&Ctx) -> Result<()> + Send>,
 }
 
@@ -122,6 +123,7 @@ pub fn case(
     Case {
         name: name.into(),
         limit: Duration::from_secs(60),
+        last: false,
         run: Box::new(run),
     }
 }
@@ -131,6 +133,17 @@ impl Case {
     pub fn limit(mut self, seconds: u64) -> Case {
         self.limit = Duration::from_secs(seconds);
         self
+    }
+
+    /// Has it run after all others: it changes the kernel for good.
+    pub fn last(mut self) -> Case {
+        self.last = true;
+        self
+    }
+
+    /// Whether it is to be run after all others.
+    pub fn is_last(&self) -> bool {
+        self.last
     }
 
     /// Makes it a trial of the test runner.

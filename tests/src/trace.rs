@@ -104,7 +104,8 @@ impl Trace {
         }
         let mut parts = vec![("start".to_owned(), Vec::new())];
         for line in text.lines() {
-            if let Some(mark) = MARK.captures(line) {
+            let mark = line.contains("tracing_mark").then(|| MARK.captures(line));
+            if let Some(mark) = mark.flatten() {
                 parts.push((mark[1].to_owned(), Vec::new()));
             } else if let (Some(event), Some(part)) = (Event::parse(line), parts.last_mut()) {
                 if self.devices.contains(&event.devno) {

@@ -113,20 +113,20 @@ fn steps(table: &[Line]) -> Vec<Step> {
     let end = table.last().map_or(0, |l| l.start + l.len);
     let mut steps = vec![
         write(0, 8, none),
-        write(64, 2 * MIB, none),
-        read(64, 2 * MIB, none),
+        write(64, 1024, none),
+        read(64, 1024, none),
         write(16, 8, ReadWriteFlags::DSYNC),
         write(24, 8, ReadWriteFlags::SYNC),
         write(32, 8, ReadWriteFlags::NOWAIT),
         read(32, 8, ReadWriteFlags::NOWAIT),
         write(128, 16, ATOMIC),
-        write(144, 2 * MIB, ReadWriteFlags::DSYNC),
+        write(144, 1024, ReadWriteFlags::DSYNC),
         step("fsync", Disk::sync),
         range(BLKDISCARD, 2048, 4096),
         range(BLKDISCARD, 8, 8),
         range(BLKDISCARD, 1, 64),
         range(BLKDISCARD, 4104, 30),
-        range(BLKZEROOUT, 1024, 2048),
+        range(BLKZEROOUT, 1024, 512),
         range(BLKZEROOUT, 3, 5),
         range(BLKSECDISCARD, 0, 2048),
         read(end - 8, 8, none),
@@ -142,12 +142,12 @@ fn steps(table: &[Line]) -> Vec<Step> {
     for border in table.iter().skip(1).map(|l| l.start) {
         steps.extend([
             write(border - 8, 16, none),
-            write(border - 1024, 2048, ReadWriteFlags::DSYNC),
+            write(border - 256, 512, ReadWriteFlags::DSYNC),
             write(border - 16, 32, ReadWriteFlags::NOWAIT),
             write(border - 8, 16, ATOMIC),
             read(border - 64, 128, none),
             range(BLKDISCARD, border - 2048, 4096),
-            range(BLKZEROOUT, border - 512, 1024),
+            range(BLKZEROOUT, border - 256, 512),
             range(BLKSECDISCARD, border - 512, 1024),
         ]);
     }
@@ -195,7 +195,7 @@ fn pass_shape(side: &Side, shape: &Shape, lowers: &[Lower]) -> Result<()> {
 
 /// Digests of the lower device around each mebibyte, where the borders are.
 fn samples(lower: &Lower) -> Result<String> {
-    const AROUND: u64 = 128;
+    const AROUND: u64 = 64;
     let disk = lower.open()?;
     let ends = (0..lower.sectors().min(32 * MIB) / MIB).map(|i| (i + 1) * MIB);
     let digests = ends

@@ -26,7 +26,7 @@ const FIO: &[&str] = &[
     "verify_fatal=1",
     "verify_backlog=64",
     "time_based=1",
-    "runtime=3",
+    "runtime=2",
 ];
 
 pub(super) fn cases(target: &'static Target) -> Vec<Case> {

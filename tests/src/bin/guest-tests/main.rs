@@ -53,6 +53,7 @@ fn all(options: &Options) -> Vec<Case> {
     cases.extend(module::cases());
     cases.extend(tool::cases());
     cases.extend(fuzz::cases(options.seed, options.rounds));
+    cases.sort_by_key(Case::is_last);
     cases
 }
 

@@ -195,6 +195,7 @@ pub fn cases() -> Vec<Case> {
             Plan {
                 segments: CONCATENATED,
                 mode: Mode::Buffered,
+                rounds: 40,
                 most: 2048,
                 ..ANY
             },

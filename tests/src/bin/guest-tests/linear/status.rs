@@ -19,7 +19,8 @@ pub fn cases() -> Vec<Case> {
         case("linear::status::long_names", long_names),
         case("linear::status::dmsetup", dmsetup),
         case("linear::status::message", message),
-        case("linear::status::ima", measured),
+        // Once there is a policy, every table costs memory for its record.
+        case("linear::status::ima", measured).last(),
     ]
 }
 
