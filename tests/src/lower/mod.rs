@@ -49,6 +49,11 @@ impl Lower {
         })
     }
 
+    /// A device that somebody else sets up and takes down.
+    pub fn borrowed(path: &Path) -> Result<Lower> {
+        Lower::new(path.into(), Machine)
+    }
+
     /// The device node.
     pub fn path(&self) -> &Path {
         &self.path

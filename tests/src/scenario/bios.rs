@@ -57,12 +57,17 @@ pub(super) fn cases(target: &'static Target) -> Vec<Case> {
             pass(ctx, target, kind)
         })
     };
-    let mut cases: Vec<_> = KINDS.iter().map(each).collect();
+    super::kinds(target, KINDS).iter().map(each).collect()
+}
+
+/// What needs a target that keeps what is written.
+pub(super) fn data_cases(target: &'static Target) -> Vec<Case> {
     let name = |name: &str| format!("{}::bios::{name}", target.name);
-    cases.push(case(name("ioprio"), move |ctx| priorities(ctx, target)));
-    cases.push(case(name("polled"), move |ctx| polled(ctx, target)));
-    cases.push(case(name("lower_errors"), move |ctx| errors(ctx, target)));
-    cases
+    vec![
+        case(name("ioprio"), move |ctx| priorities(ctx, target)),
+        case(name("polled"), move |ctx| polled(ctx, target)),
+        case(name("lower_errors"), move |ctx| errors(ctx, target)),
+    ]
 }
 
 /// What is done to the mapped device: each step's name and itself.

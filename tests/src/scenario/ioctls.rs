@@ -65,7 +65,7 @@ pub(super) fn cases(target: &'static Target) -> Vec<Case> {
             equal(ctx, target, kind)
         })
     };
-    let mut cases: Vec<_> = KINDS.iter().map(each).collect();
+    let mut cases: Vec<_> = super::kinds(target, KINDS).iter().map(each).collect();
     cases.push(case(
         format!("{}::ioctls::set_read_only", target.name),
         move |ctx| set_read_only(ctx, target),

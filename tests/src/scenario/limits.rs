@@ -7,7 +7,7 @@ use crate::case::{case, Case, Ctx};
 use crate::dm::{outcome, MappedDevice, Suspend};
 use crate::sysfs;
 use crate::twin::{Kind, Side, Target};
-use anyhow::{ensure, Result};
+use anyhow::Result;
 
 /// Lower devices, each with limits of its own.
 const KINDS: &[(&str, Kind)] = &[
@@ -98,7 +98,7 @@ const VARYING: &[&str] = &["stat", "inflight", "diskseq", "uevent"];
 
 pub(super) fn cases(target: &'static Target) -> Vec<Case> {
     let name = |kind: &str| format!("{}::limits::{kind}", target.name);
-    KINDS
+    super::kinds(target, KINDS)
         .iter()
         .map(|&(kind_name, kind)| case(name(kind_name), move |ctx| equal(ctx, target, kind)))
         .collect()
@@ -122,10 +122,7 @@ fn equal(ctx: &Ctx, target: &'static Target, kind: Kind) -> Result<()> {
             device.resume()?;
             note(side, key, &device)?;
         }
-        ensure!(
-            device.is_active()?,
-            "no table was taken: nothing was compared"
-        );
+        side.note("a table is live", device.is_active()?);
         Ok(())
     })
 }

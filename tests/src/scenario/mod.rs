@@ -14,19 +14,38 @@ pub mod dax;
 mod ioctls;
 mod limits;
 mod live;
+pub mod refusal;
 pub mod zones;
 
 /// Sectors in a mebibyte.
 pub const MIB: u64 = 2048;
 
-/// All common tests of a target.
+/// All common tests of a target that keeps what is written.
 pub fn cases(target: &'static Target) -> Vec<Case> {
+    let mut cases = cases_without_data(target);
+    cases.extend(bios::data_cases(target));
+    cases.extend(live::cases(target));
+    cases.extend(concurrency::cases(target, true));
+    cases
+}
+
+/// Those of them that do not need what is written to be there later.
+pub fn cases_without_data(target: &'static Target) -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(limits::cases(target));
     cases.extend(bios::cases(target));
     cases.extend(ioctls::cases(target));
-    cases.extend(live::cases(target));
+    cases.extend(access::cases(target));
+    cases.extend(refusal::cases(target));
     cases
+}
+
+/// For a target that stands on nothing one kind of lower device is as good as all.
+fn kinds<'a>(target: &Target, kinds: &'a [(&'a str, Kind)]) -> &'a [(&'a str, Kind)] {
+    match target.shapes.iter().all(|s| s.lowers == 0) {
+        true => &kinds[..1],
+        false => kinds,
+    }
 }
 
 /// A loop device of 32 MiB.

@@ -5,13 +5,16 @@
 use super::{MIB, ZONED};
 use crate::case::{case, Case, Ctx};
 use crate::disk::{digest, pattern, Disk, Mode};
-use crate::dm::{line, outcome, Line, MappedDevice};
+use crate::dm::{errno_name, line, outcome, Line, MappedDevice};
+use crate::lower::Lower;
 use crate::sys::{
     Ioctl, BLKCLOSEZONE, BLKDISCARD, BLKFINISHZONE, BLKGETNRZONES, BLKGETZONESZ, BLKOPENZONE,
     BLKRESETZONE, BLKZEROOUT,
 };
+use crate::trace::{summary, Trace};
 use crate::twin::{Kind, Side, Target};
-use crate::{zones, SECTOR};
+use crate::zones::{self, Zone};
+use crate::SECTOR;
 use anyhow::{ensure, Result};
 use std::io;
 
@@ -47,59 +50,88 @@ pub fn cases(target: &'static Target) -> Vec<Case> {
     cases
 }
 
-fn report(disk: &Disk, sector: u64, count: u32) -> String {
-    outcome(zones::report(disk.file(), sector, count))
+fn lines(zones: &[Zone]) -> String {
+    zones.iter().map(|z| format!("\n{z:?}")).collect()
+}
+
+fn report(disk: &Disk, sector: u64) -> String {
+    match zones::report(disk.file(), sector, 64) {
+        Ok(zones) => lines(&zones),
+        Err(e) => errno_name(&e),
+    }
 }
 
 fn all(ctx: &Ctx, target: &'static Target, kind: Kind) -> Result<()> {
     let fits = |lowers: usize| lowers <= kind.available();
+    let shapes = || target.shapes.iter().filter(|s| fits(s.lowers));
+    let most = shapes().map(|s| s.lowers).max().unwrap_or(0);
     target.compare(ctx, |side| {
-        let mut taken = 0;
-        for shape in target.shapes.iter().filter(|s| fits(s.lowers)) {
-            let lowers = side.lowers(kind, shape)?;
-            let table = (shape.table)(&side.target, &lowers);
+        let lowers = (0..most)
+            .map(|i| side.lower(kind, i))
+            .collect::<Result<Vec<_>>>()?;
+        let mut reported = 0;
+        for shape in shapes() {
+            let table = (shape.table)(&side.target, &lowers[..shape.lowers]);
             let device = side.empty_device()?;
-            side.note(
-                format!("{} load", shape.name),
-                outcome(device.load(&table).and_then(|()| device.resume())),
-            );
+            let live = device.load(&table).and_then(|()| device.resume());
+            side.note(format!("{} load", shape.name), outcome(live));
             side.note_log(&format!("{} log", shape.name), "^device-mapper: ")?;
             if !device.is_active()? {
                 continue;
             }
-            taken += 1;
             let note = |what: &str, seen: String| side.note(format!("{} {what}", shape.name), seen);
             let disk = Disk::open(&device.path(), Mode::Direct)?;
             let end = table.last().map_or(0, |l| l.start + l.len);
-            reports(&disk, end, &note)?;
-            actions(&disk, end, &note);
+            reports(&disk, end, &note);
+            reported += zones::report(disk.file(), 0, 64).map_or(0, |zones| zones.len());
+            let devno = device.devno();
+            let mut traced: Vec<_> = lowers.iter().map(Lower::devno).collect();
+            traced.push(&devno);
+            let trace = Trace::start(&traced, &["bio_queue", "bio_remap"])?;
+            for step in steps(end) {
+                let name = step.name();
+                trace.mark(&name)?;
+                note(&name, outcome(step.run(&disk)));
+                note(&format!("zones after {name}"), around(&disk, step));
+            }
+            note("zones after all that", report(&disk, 0));
+            for (step, events) in trace.stop()? {
+                note(&format!("{step} below"), summary(&events));
+            }
+            for (i, lower) in lowers.iter().enumerate() {
+                note_lower(&format!("lower {i}"), &lower.open()?, &note)?;
+            }
+            let reset = BLKRESETZONE.range(disk.file(), 0, end);
+            note("reset of all", outcome(reset));
+            note("zones after reset of all", report(&disk, 0));
             for (i, lower) in lowers.iter().enumerate() {
                 let below = lower.open()?;
-                note(&format!("zones of lower {i}"), report(&below, 0, 64));
-                let contents = digest(&below, 0, lower.sectors().min(10 * ZONE));
-                note(&format!("contents of lower {i}"), outcome(contents));
-            }
-            let reset = BLKRESETZONE.range(disk.file(), 0, end * SECTOR);
-            note("reset of all", outcome(reset));
-            note("zones after reset of all", report(&disk, 0, 64));
-            for (i, lower) in lowers.iter().enumerate() {
-                let seen = report(&lower.open()?, 0, 64);
-                note(&format!("zones of lower {i} after reset of all"), seen);
+                note(&format!("lower {i} after reset of all"), report(&below, 0));
+                BLKRESETZONE.range(below.file(), 0, lower.sectors())?;
             }
         }
         side.note_log("log", "^device-mapper: ")?;
-        ensure!(taken > 0, "no table was taken: nothing was compared");
+        ensure!(reported > 0, "no zones were reported: nothing was compared");
         Ok(())
     })
 }
 
+/// Its zones, and what was written to each.
+fn note_lower(key: &str, disk: &Disk, note: &dyn Fn(&str, String)) -> Result<()> {
+    let zones = zones::report(disk.file(), 0, 64)?;
+    note(&format!("zones of {key}"), lines(&zones));
+    let written = zones.iter().map(|z| Ok(digest(disk, z.start, 512)?));
+    let written = written.collect::<Result<Vec<_>>>()?;
+    note(&format!("contents of {key}"), format!("{written:?}"));
+    Ok(())
+}
+
 /// Reports from every place, of every length.
-fn reports(disk: &Disk, end: u64, note: &dyn Fn(&str, String)) -> Result<()> {
+fn reports(disk: &Disk, end: u64, note: &dyn Fn(&str, String)) {
     note("zone size", outcome(BLKGETZONESZ.number(disk.file())));
     note("zones", outcome(BLKGETNRZONES.number(disk.file())));
-    let whole = zones::report(disk.file(), 0, 64)?;
-    ensure!(!whole.is_empty(), "no zones are reported");
-    note("report", format!("{whole:?}"));
+    // Where all of a map is conventional it has no zones to report.
+    note("report", report(disk, 0));
     for sector in [
         1,
         ZONE - 1,
@@ -111,74 +143,95 @@ fn reports(disk: &Disk, end: u64, note: &dyn Fn(&str, String)) -> Result<()> {
         end + ZONE,
         u64::MAX,
     ] {
-        note(&format!("report from {sector}"), report(disk, sector, 64));
+        note(&format!("report from {sector}"), report(disk, sector));
     }
     for count in [0, 1, 2, 3] {
         for zone in 0..4 {
-            let seen = report(disk, zone * ZONE, count);
+            let seen = outcome(zones::report(disk.file(), zone * ZONE, count));
             note(&format!("report of {count} from zone {zone}"), seen);
         }
     }
-    Ok(())
 }
 
-/// Writes and zone commands; after each the zones are reported.
-fn actions(disk: &Disk, end: u64, note: &dyn Fn(&str, String)) {
-    let act = |what: String, result: io::Result<()>| {
-        note(&what, outcome(result));
-        note(&format!("zones after {what}"), report(disk, 0, 64));
-    };
-    let write = |sector: u64, count: u64| {
-        act(
-            format!("write {sector}+{count}"),
-            disk.write(sector, &pattern(sector + 1, 0, count)),
-        );
-    };
-    let command = |ioctl: Ioctl, sector: u64, count: u64| {
-        act(
-            format!("{} {sector}+{count}", ioctl.name),
-            ioctl.range(disk.file(), sector * SECTOR, count * SECTOR),
-        );
-    };
-    // The first of these are conventional in some tables.
-    for zone in 0..end / ZONE {
-        let at = zone * ZONE;
-        write(at, 8);
-        write(at + 8, 64);
-        write(at + 256, 8);
-        command(BLKOPENZONE, at, ZONE);
-        command(BLKCLOSEZONE, at, ZONE);
-        match zone % 3 {
-            0 => command(BLKFINISHZONE, at, ZONE),
-            1 => command(BLKRESETZONE, at, ZONE),
+/// The zones that a step was about, and their neighbours.
+fn around(disk: &Disk, step: Step) -> String {
+    let (Step::Write(sector, _) | Step::Zones(_, sector, _) | Step::Range(_, sector, _)) = step;
+    outcome(zones::report(disk.file(), sector.saturating_sub(ZONE), 4))
+}
+
+/// What is done to a zoned device, in sectors.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Write(u64, u64),
+    Zones(Ioctl, u64, u64),
+    Range(Ioctl, u64, u64),
+}
+
+impl Step {
+    fn name(self) -> String {
+        match self {
+            Step::Write(sector, count) => format!("write {sector}+{count}"),
+            Step::Zones(ioctl, sector, count) | Step::Range(ioctl, sector, count) => {
+                format!("{} {sector}+{count}", ioctl.name)
+            }
+        }
+    }
+
+    fn run(self, disk: &Disk) -> io::Result<()> {
+        match self {
+            Step::Write(sector, count) => disk.write(sector, &pattern(sector + 1, 0, count)),
+            Step::Zones(ioctl, sector, count) => ioctl.range(disk.file(), sector, count),
+            Step::Range(ioctl, sector, count) => {
+                ioctl.range(disk.file(), sector * SECTOR, count * SECTOR)
+            }
+        }
+    }
+}
+
+fn steps(end: u64) -> Vec<Step> {
+    use Step::*;
+    let mut steps = Vec::new();
+    // The first of these are conventional in some tables. Of many zones a few will do.
+    let stride = if end > 8 * ZONE { 3 } else { 1 };
+    for (i, at) in (0..end).step_by((stride * ZONE) as usize).enumerate() {
+        steps.extend([
+            Write(at, 8),
+            Write(at + 8, 64),
+            Write(at + 256, 8),
+            Zones(BLKOPENZONE, at, ZONE),
+            Zones(BLKCLOSEZONE, at, ZONE),
+        ]);
+        match i % 3 {
+            0 => steps.push(Zones(BLKFINISHZONE, at, ZONE)),
+            1 => steps.push(Zones(BLKRESETZONE, at, ZONE)),
             _ => {}
         }
     }
-    // Up to what a zone can hold, and beyond; over its end into the next one.
     let last = end - ZONE;
-    command(BLKRESETZONE, last, ZONE);
-    write(last, 3 * MIB - 8);
-    write(last + 3 * MIB - 8, 16);
-    write(last + 3 * MIB - 8, 8);
-    write(last + 3 * MIB, 8);
-    write(last - 8, 16);
-    for (sector, count) in [
-        (last + 8, ZONE - 8),
-        (last, 8),
-        (last - ZONE, ZONE + 8),
-        (last, 2 * ZONE),
-        (end, ZONE),
-        (last - ZONE, 2 * ZONE),
-        (0, 0),
-    ] {
-        command(BLKRESETZONE, sector, count);
-    }
-    command(BLKDISCARD, last, 64);
-    command(BLKZEROOUT, last, 8);
+    steps.extend([
+        // Up to what a zone can hold, and beyond; over its end into the next one.
+        Zones(BLKRESETZONE, last, ZONE),
+        // No larger ones: memory decides how many bios those become.
+        Write(last, MIB),
+        Write(last + MIB, MIB),
+        Write(last + 2 * MIB, MIB - 8),
+        Write(last + 3 * MIB - 8, 16),
+        Write(last + 3 * MIB - 8, 8),
+        Write(last + 3 * MIB, 8),
+        Write(last - 8, 16),
+        Zones(BLKRESETZONE, last + 8, ZONE - 8),
+        Zones(BLKRESETZONE, last, 8),
+        Zones(BLKRESETZONE, last - ZONE, ZONE + 8),
+        Zones(BLKRESETZONE, last, 2 * ZONE),
+        Zones(BLKRESETZONE, end, ZONE),
+        Zones(BLKRESETZONE, last - ZONE, 2 * ZONE),
+        Zones(BLKRESETZONE, 0, 0),
+        Range(BLKDISCARD, last, 64),
+        Range(BLKZEROOUT, last, 8),
+    ]);
     // More open at a time than may be.
-    for zone in 0..end / ZONE {
-        command(BLKOPENZONE, zone * ZONE, ZONE);
-    }
+    steps.extend((0..end / ZONE).map(|zone| Zones(BLKOPENZONE, zone * ZONE, ZONE)));
+    steps
 }
 
 /// Tables of targets that take a device and an offset which cut through zones, or
@@ -191,7 +244,7 @@ fn misfits(ctx: &Ctx, target: &'static Target) -> Result<()> {
             1,
         )?;
         let plain = side.lower(Kind::Null(&[("memory_backed", 1)]), 2)?;
-        let on = |start: u64, len: u64, lower: &crate::lower::Lower, at: u64| {
+        let on = |start: u64, len: u64, lower: &Lower, at: u64| {
             line(start, len, &side.target, format!("{} {at}", lower.node()))
         };
         let attempt = |key: &str, table: &[Line]| -> Result<()> {
@@ -232,7 +285,7 @@ fn note_zones(side: &Side, key: &str, device: &MappedDevice) -> Result<()> {
     }
     if device.is_active()? {
         let disk = Disk::open(&device.path(), Mode::Direct)?;
-        side.note(format!("{key} zones"), report(&disk, 0, 64));
+        side.note(format!("{key} zones"), report(&disk, 0));
     }
     Ok(())
 }

@@ -14,11 +14,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+mod counter;
+mod error;
 mod fuzz;
 mod harness;
 mod linear;
 mod module;
+mod striped;
 mod tool;
+mod zero;
 
 /// Runs the tests, as root, in a guest that may be lost: they load and unload
 /// modules and provoke errors.
@@ -50,6 +54,10 @@ struct Options {
 fn all(options: &Options) -> Vec<Case> {
     let mut cases = harness::cases();
     cases.extend(linear::cases());
+    cases.extend(counter::cases());
+    cases.extend(striped::cases());
+    cases.extend(zero::cases());
+    cases.extend(error::cases());
     cases.extend(module::cases());
     cases.extend(tool::cases());
     cases.extend(fuzz::cases(options.seed, options.rounds));

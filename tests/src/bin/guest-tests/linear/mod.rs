@@ -86,9 +86,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(bad_tables::cases());
     cases.extend(edges::cases());
     cases.extend(scenario::cases(&LINEAR));
-    cases.extend(scenario::access::cases(&LINEAR));
     cases.extend(scenario::zones::cases(&LINEAR));
     cases.extend(scenario::dax::cases(&LINEAR));
-    cases.extend(scenario::concurrency::cases(&LINEAR, true));
     cases
 }
