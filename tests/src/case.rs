@@ -107,12 +107,14 @@ pub fn skip(why: impl Into<String>) -> anyhow::Error {
     Skip(why.into()).into()
 }
 
+type Run = dyn FnOnce(&Ctx) -> Result<()> + Send;
+
 /// A test.
 pub struct Case {
     name: String,
     limit: Duration,
     last: bool,
-    run: Box<dyn FnOnce(&Ctx) -> Result<()> + Send>,
+    run: Box<Run>,
 }
 
 /// A test with the usual limit of 60 seconds.

@@ -50,7 +50,8 @@ impl fmt::Display for Line {
 
 /// The text of a table, one line each.
 pub fn table_text(table: &[Line]) -> String {
-    table.iter().map(|l| format!("{l}\n")).collect()
+    let lines = table.iter().map(|l| format!("{l}\n"));
+    lines.collect::<Vec<_>>().concat()
 }
 
 /// The symbolic name of an I/O error, such as `EINVAL`; its text if it has none.

@@ -123,7 +123,7 @@ pub fn report_zones(file: &File, sector: u64, count: u32) -> io::Result<Vec<[u8;
     const HEADER: usize = 16;
     let call = Ioctl {
         name: "BLKREPORTZONE",
-        code: request_code_readwrite!(0x12, 130, 16) as u64,
+        code: request_code_readwrite!(0x12, 130, 16),
         size: HEADER + count as usize * 64,
     };
     let mut arg = vec![0; call.size];
@@ -195,7 +195,7 @@ pub fn device_mapper(control: &File, command: u32, request: &DmRequest) -> io::R
     let room = request.room.max(request.data.len());
     let call = Ioctl {
         name: "DM ioctl",
-        code: request_code_readwrite!(DM_IOCTL, command, DM_HEADER) as u64,
+        code: request_code_readwrite!(DM_IOCTL, command, DM_HEADER),
         size: DM_HEADER + room,
     };
     let mut arg = vec![0; call.size];
@@ -220,7 +220,7 @@ pub fn device_mapper(control: &File, command: u32, request: &DmRequest) -> io::R
     call.call(control, &mut arg)?;
     let word = |at: usize| u32::from_ne_bytes(arg[at..][..4].try_into().expect("four bytes"));
     let dev = offset_of!(dm_ioctl, dev);
-    let dev = u64::from(word(dev)) | u64::from(word(dev + 4)) << 32;
+    let dev = u64::from(word(dev)) | (u64::from(word(dev + 4)) << 32);
     Ok(DmReply {
         flags: word(offset_of!(dm_ioctl, flags)),
         targets: word(offset_of!(dm_ioctl, target_count)),
@@ -279,7 +279,7 @@ pub fn map_shared(file: &File, len: usize) -> io::Result<memmap2::MmapMut> {
 pub fn set_io_priority(class: u32, level: u32) -> io::Result<()> {
     const WHO_PROCESS: u32 = 1;
     const CALLER: u32 = 0;
-    let priority = class << 13 | level;
+    let priority = (class << 13) | level;
     // SAFETY: ioprio_set takes plain numbers and touches no memory of ours.
     let ret =
         unsafe { nix::libc::syscall(nix::libc::SYS_ioprio_set, WHO_PROCESS, CALLER, priority) };

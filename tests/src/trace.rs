@@ -125,9 +125,8 @@ pub fn summary(events: &[Event]) -> String {
     let (mut last, first): (Vec<_>, Vec<_>) = events.iter().partition(|e| unordered(e));
     last.sort();
     let lines = first.into_iter().chain(last);
-    lines
-        .map(|e| format!("{} {} {}\n", e.name, e.devno, e.what))
-        .collect()
+    let lines = lines.map(|e| format!("{} {} {}\n", e.name, e.devno, e.what));
+    lines.collect::<Vec<_>>().concat()
 }
 
 impl Drop for Trace {

@@ -51,7 +51,8 @@ pub fn cases(target: &'static Target) -> Vec<Case> {
 }
 
 fn lines(zones: &[Zone]) -> String {
-    zones.iter().map(|z| format!("\n{z:?}")).collect()
+    let lines = zones.iter().map(|z| format!("\n{z:?}"));
+    lines.collect::<Vec<_>>().concat()
 }
 
 fn report(disk: &Disk, sector: u64) -> String {
