@@ -41,7 +41,8 @@ struct Options {
     /// Tell on standard error how long each test took, the slowest first.
     #[arg(long)]
     durations: bool,
-    /// Also run the comparisons that are not complete yet: those of striped, zero and error.
+    /// Also run what is not complete yet: the comparisons of striped, zero and error, and the
+    /// random tables.
     #[arg(long)]
     in_progress: bool,
     /// What the random tables are made of; `RUN:TABLE` begins with that table.
@@ -62,10 +63,10 @@ fn all(options: &Options) -> Vec<Case> {
         cases.extend(striped::cases());
         cases.extend(zero::cases());
         cases.extend(error::cases());
+        cases.extend(fuzz::cases(options.seed, options.rounds));
     }
     cases.extend(module::cases());
     cases.extend(tool::cases());
-    cases.extend(fuzz::cases(options.seed, options.rounds));
     cases.sort_by_key(Case::is_last);
     cases
 }
