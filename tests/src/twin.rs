@@ -253,7 +253,9 @@ impl Target {
 fn normalise(text: &str, aliases: &[(String, String)]) -> String {
     let mut text = text.to_owned();
     for (real, token) in aliases {
-        text = replace_word(&text, real, token);
+        if text.contains(real.as_str()) {
+            text = replace_word(&text, real, token);
+        }
     }
     text
 }
