@@ -76,6 +76,7 @@ mod limits;
 mod parse;
 mod per_bio;
 mod registration;
+mod request;
 mod status;
 mod target;
 mod vtable;
@@ -91,6 +92,7 @@ pub use self::{
     iterate::{Callout, Stop},
     limits::QueueLimits,
     registration::{alias_bytes, aliases_len, Names, Registered, Registration, TargetList},
+    request::{MappedRequest, Request},
     status::{StatusLine, StatusType},
     target::{DmTarget, Features, Sector, Target, TargetType},
     zones::ZoneReport,
@@ -102,8 +104,8 @@ pub(crate) use self::registration::{module_aliases, targets};
 pub mod prelude {
     pub use super::{
         Arg, Args, Bio, Callout, Constructor, CtrError, CtrResult, Device, DmTarget, EndBio, Ended,
-        Features, Ioctl, Mapped, Op, OpFlags, QueueLimits, Sector, Status, StatusLine, StatusType,
-        Stop, TableEvent, Target, TargetType, ZoneReport,
+        Features, Ioctl, Mapped, MappedRequest, Op, OpFlags, QueueLimits, Request, Sector, Status,
+        StatusLine, StatusType, Stop, TableEvent, Target, TargetType, ZoneReport,
     };
     pub use core::{
         fmt::{self, Write as _},

@@ -3,8 +3,8 @@
 //! What a target implements, and what it is told about itself.
 
 use super::{
-    Args, Bio, Callout, Constructor, CtrError, Device, EndBio, Ended, Ioctl, Mapped, QueueLimits,
-    Status, StatusLine, StatusType, Stop, ZoneReport,
+    Args, Bio, Callout, Constructor, CtrError, Device, EndBio, Ended, Ioctl, Mapped, MappedRequest,
+    QueueLimits, Request, Status, StatusLine, StatusType, Stop, ZoneReport,
 };
 use crate::bindings;
 use core::{fmt, ops::ControlFlow};
@@ -33,8 +33,8 @@ pub trait TargetType: Sized + 'static {
 
 /// Features of a target type, the `DM_TARGET_*` flags of `struct target_type`.
 ///
-/// `DM_TARGET_WILDCARD` is left out: it promises request-based operations, which this abstraction
-/// does not have.
+/// `DM_TARGET_WILDCARD` is left out: it promises operations, and is set where a target has them (see
+/// [`Target::map_request`]).
 #[derive(Clone, Copy)]
 pub struct Features(u64);
 
@@ -105,6 +105,15 @@ pub trait Target<'ti>: Sized + Send + Sync {
     ///
     /// The bio lies within the target (see [`Bio::sector`]).
     fn map<'map>(&self, ti: &DmTarget, bio: Bio<'map, Self::PerBio>) -> Mapped<'map>;
+
+    /// Decides what happens to a request of a request-based device. Must not sleep.
+    ///
+    /// A target that implements this and [`iterate_devices`](Self::iterate_devices) may be put in
+    /// the place of any other, of request-based ones and of those that may not be replaced as well
+    /// (`DM_TARGET_WILDCARD`). It does not take part in direct access to memory.
+    fn map_request<'map>(&self, _ti: &DmTarget, _request: Request<'map>) -> MappedRequest<'map> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
 
     /// Called when a bio that was remapped or ended has completed with `status`.
     ///

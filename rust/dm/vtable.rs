@@ -8,7 +8,7 @@
 //! lifetime is `'static`, nor use it as such.
 
 use super::{
-    ctr::Resources, per_bio, Args, Bio, Callout, Constructor, CtrError, DmTarget, EndBio, Ioctl,
+    ctr::Resources, per_bio, request, Args, Bio, Callout, Constructor, CtrError, DmTarget, EndBio, Ioctl,
     QueueLimits, Status, StatusLine, StatusType, Target, TargetType, ZoneReport,
 };
 use crate::bindings;
@@ -75,6 +75,14 @@ pub(super) const fn target_type<T: TargetType>(
     tt.ctr = Some(ctr::<T>);
     tt.dtr = Some(dtr::<T>);
     tt.map = Some(map::<T>);
+    if TargetOf::<T>::HAS_MAP_REQUEST {
+        tt.clone_and_map_rq = Some(request::clone_and_map::<T>);
+        tt.release_clone_rq = Some(request::release_clone);
+        // Device mapper calls `iterate_devices` of a wildcard without asking whether it is there.
+        if TargetOf::<T>::HAS_ITERATE_DEVICES {
+            tt.features |= bindings::DM_TARGET_WILDCARD as u64;
+        }
+    }
     if TargetOf::<T>::HAS_END_IO || core::mem::needs_drop::<PerBioOf<T>>() {
         tt.end_io = Some(end_io::<T>);
     }

@@ -5,9 +5,8 @@
 //! Table: `<start> <length> rust-error [<device> <offset>]`. With a device, in place of a linear
 //! map of it, it has the device's limits and zones.
 //!
-//! Mirrors `error_target` of `drivers/md/dm-target.c`, version 1.7.0, but for
-//! `DM_TARGET_WILDCARD`: only with request-based operations could it stand in a request-based
-//! table.
+//! Mirrors `error_target` of `drivers/md/dm-target.c`, version 1.7.0. As that one it may take the
+//! place of any other target, in a request-based table too.
 
 use crate::dm::prelude::*;
 
@@ -52,6 +51,10 @@ impl<'ti> Target<'ti> for ErrorTarget<'ti> {
 
     fn map<'map>(&self, _ti: &DmTarget, bio: Bio<'map>) -> Mapped<'map> {
         bio.kill()
+    }
+
+    fn map_request<'map>(&self, _ti: &DmTarget, request: Request<'map>) -> MappedRequest<'map> {
+        request.kill()
     }
 
     fn report_zones(&self, ti: &DmTarget, report: &mut ZoneReport<'_>) -> Result<u32> {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `DM_TARGET_WILDCARD` promises request-based operations, which a target here has not.
+//! `DM_TARGET_WILDCARD` promises operations: it cannot be claimed without them.
 
 use crate::dm::prelude::*;
 
