@@ -6,6 +6,11 @@ use anyhow::{Context, Result};
 use std::fs;
 use std::path::Path;
 
+/// Whether there is such a device.
+pub fn exists(device: &str) -> bool {
+    Path::new("/sys/block").join(device).exists()
+}
+
 /// All files of `/sys/block/<device>/<dir>`, by name, with their contents.
 pub fn dir(device: &str, dir: &str) -> Result<Vec<(String, String)>> {
     let path = Path::new("/sys/block").join(device).join(dir);

@@ -41,6 +41,8 @@ impl Lower {
         let device = stat(&path).with_context(|| format!("{} is missing", path.display()))?;
         let disk = Disk::open(&path, Mode::ReadOnly)
             .with_context(|| format!("cannot open {}", path.display()))?;
+        // What somebody set on a device of this number stays with the number.
+        sys::BLKROSET.call(disk.file(), &mut 0_i32.to_ne_bytes())?;
         Ok(Lower {
             devno: format!("{}:{}", major(device.st_rdev), minor(device.st_rdev)),
             sectors: disk.sectors()?,

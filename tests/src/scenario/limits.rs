@@ -128,12 +128,14 @@ fn equal(ctx: &Ctx, target: &'static Target, kind: Kind) -> Result<()> {
 }
 
 fn note(side: &Side, key: &str, device: &MappedDevice) -> Result<()> {
+    let name = device.kernel_name();
+    // The disk comes with the first table that the kernel takes.
+    let there = sysfs::exists(&name);
+    side.note(format!("{key}: in sysfs"), there);
     for dir in ["", "queue", "integrity", "dm"] {
-        let name = device.kernel_name();
         let files = match sysfs::dir(&name, dir) {
             Ok(files) => files,
-            // `queue` and `integrity` come with the first table.
-            Err(_) if dir == "integrity" || dir == "queue" => Vec::new(),
+            Err(_) if !there || dir == "integrity" => Vec::new(),
             Err(e) => return Err(e),
         };
         for (file, value) in files {

@@ -14,6 +14,7 @@ pub mod dax;
 mod ioctls;
 mod limits;
 mod live;
+pub mod lvm;
 pub mod refusal;
 pub mod zones;
 

@@ -6,6 +6,7 @@ use anyhow::{ensure, Result};
 use dm_rust_tests::case::{case, Case, Ctx};
 use dm_rust_tests::disk::{pattern, Disk, Mode};
 use dm_rust_tests::dm::{self, line, outcome, table_text, MappedDevice, Suspend};
+use dm_rust_tests::module::modprobe;
 use dm_rust_tests::scenario::refusal::{arguments, Arguments};
 use dm_rust_tests::scenario::{self, concurrency, dax, zones, MIB, ZONED};
 use dm_rust_tests::sys::{BLKDISCARD, BLKSECDISCARD, BLKZEROOUT};
@@ -102,6 +103,7 @@ pub fn cases() -> Vec<Case> {
         case("error::requests", requests),
         case("error::on_zoned_devices", zoned_requests),
         case("error::taken_for_a_good_table", taken_for_a_good_table),
+        case("error::in_place_of_multipath", in_place_of_multipath),
     ];
     cases.extend(scenario::cases_without_data(&ERROR));
     cases.extend(zones::cases(&ERROR));
@@ -235,6 +237,60 @@ fn taken_for_a_good_table(ctx: &Ctx) -> Result<()> {
         device.swap(&good, Suspend::Flush)?;
         disk.expect_pattern(0, 1, 0, 64)?;
         side.note("back", true);
+        Ok(())
+    })
+}
+
+/// A request-based table that may not be replaced is replaced all the same.
+fn in_place_of_multipath(ctx: &Ctx) -> Result<()> {
+    for module in ["dm-multipath", "dm-round-robin"] {
+        modprobe(module, &[])?;
+    }
+    ctx.take_log("version [0-9.]+ loaded$")?;
+    ERROR.compare(ctx, |side| {
+        let lower = side.lower(Kind::Scsi(&[]), 0)?;
+        let len = lower.sectors();
+        let paths = format!("0 0 1 1 round-robin 0 1 1 {} 1", lower.node());
+        let paths = [line(0, len, "multipath", paths)];
+        let device = side.device(&paths)?;
+        let disk = Disk::open(&device.path(), Mode::Direct)?;
+        disk.write(64, &pattern(1, 64, 64))?;
+        for (key, table) in [
+            ("bare", vec![line(0, len, &side.target, "")]),
+            // What is refused leaves the paths.
+            (
+                "over the device",
+                vec![line(0, len, &side.target, format!("{} 0", lower.node()))],
+            ),
+            (
+                "two",
+                vec![
+                    line(0, 64, &side.target, ""),
+                    line(64, len - 64, &side.target, ""),
+                ],
+            ),
+            (
+                "linear",
+                vec![line(0, len, "linear", format!("{} 0", lower.node()))],
+            ),
+        ] {
+            side.note(
+                format!("{key} load"),
+                outcome(device.swap(&table, Suspend::Flush)),
+            );
+            side.note_log(&format!("{key} log"), "^device-mapper: |^blk_|dev sd")?;
+            side.note(format!("{key} live"), table_text(&device.table()?));
+            let read = disk.read(64, 64);
+            side.note(
+                format!("{key} read"),
+                outcome(read.map(|data| data == pattern(1, 64, 64))),
+            );
+            side.note(format!("{key} flush"), outcome(disk.sync()));
+            let write = disk.write(128, &pattern(2, 128, 8));
+            side.note(format!("{key} write"), outcome(write));
+            device.swap(&paths, Suspend::Flush)?;
+            disk.expect_pattern(64, 1, 64, 64)?;
+        }
         Ok(())
     })
 }

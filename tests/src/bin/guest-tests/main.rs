@@ -41,10 +41,6 @@ struct Options {
     /// Tell on standard error how long each test took, the slowest first.
     #[arg(long)]
     durations: bool,
-    /// Also run what is not complete yet: the comparisons of striped, zero and error, and the
-    /// random tables.
-    #[arg(long)]
-    in_progress: bool,
     /// What the random tables are made of; `RUN:TABLE` begins with that table.
     #[arg(long, env = "SEED", default_value = fuzz::SEED)]
     seed: Seed,
@@ -59,12 +55,10 @@ fn all(options: &Options) -> Vec<Case> {
     let mut cases = harness::cases();
     cases.extend(linear::cases());
     cases.extend(counter::cases());
-    if options.in_progress {
-        cases.extend(striped::cases());
-        cases.extend(zero::cases());
-        cases.extend(error::cases());
-        cases.extend(fuzz::cases(options.seed, options.rounds));
-    }
+    cases.extend(striped::cases());
+    cases.extend(zero::cases());
+    cases.extend(error::cases());
+    cases.extend(fuzz::cases(options.seed, options.rounds));
     cases.extend(module::cases());
     cases.extend(tool::cases());
     cases.sort_by_key(Case::is_last);

@@ -2,7 +2,7 @@
 
 //! Tests of `rust-zero`.
 
-use anyhow::{ensure, Result};
+use anyhow::{ensure, Context, Result};
 use dm_rust_tests::case::{case, Case, Ctx};
 use dm_rust_tests::disk::{pattern, Disk, Mode};
 use dm_rust_tests::dm::{self, line, outcome, table_text};
@@ -71,8 +71,6 @@ pub fn cases() -> Vec<Case> {
 fn lines(ctx: &Ctx) -> Result<()> {
     ima::measure()?;
     ZERO.compare(ctx, |side| {
-        let version = dm::targets()?.into_iter().find(|t| t.0 == side.target);
-        side.note("version", format!("{:?}", version.map(|t| t.1)));
         side.each_shape(&ZERO, dm_rust_tests::twin::Kind::Ram, |shape, lowers| {
             let before = ima::table_loads()?.len();
             let device = side.device(&(shape.table)(&side.target, lowers))?;
@@ -82,7 +80,12 @@ fn lines(ctx: &Ctx) -> Result<()> {
             side.note("IMA", ima::table_loads()?.split_off(before).join("\n"));
             side.note("message", outcome(device.message(0, "hello")));
             side.note_log("log", "^device-mapper: ")
-        })
+        })?;
+        // By now the in-tree one has been loaded.
+        let version = dm::targets()?.into_iter().find(|t| t.0 == side.target);
+        let version = version.context("it is not registered")?.1;
+        side.note("version", format!("{version:?}"));
+        Ok(())
     })
 }
 

@@ -88,5 +88,6 @@ pub fn cases() -> Vec<Case> {
     cases.extend(scenario::cases(&LINEAR));
     cases.extend(scenario::zones::cases(&LINEAR));
     cases.extend(scenario::dax::cases(&LINEAR));
+    cases.extend(scenario::lvm::cases(&LINEAR));
     cases
 }

@@ -44,8 +44,8 @@ fn bad(side: &Side, lower: &Lower, index: usize) -> Result<MappedDevice> {
 
 /// Three stripes, of which the second fails from its sector [`BAD`] on.
 struct Stripes {
-    device: MappedDevice,
     disk: Disk,
+    device: MappedDevice,
     _bad: MappedDevice,
     _lower: Lower,
 }

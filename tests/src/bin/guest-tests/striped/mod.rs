@@ -83,5 +83,6 @@ pub fn cases() -> Vec<Case> {
     cases.extend(failing::cases());
     cases.extend(scenario::cases(&STRIPED));
     cases.extend(scenario::dax::cases(&STRIPED));
+    cases.extend(scenario::lvm::cases(&STRIPED));
     cases
 }

@@ -50,7 +50,8 @@ fn lines(ctx: &Ctx) -> Result<()> {
         let devno = lower.devno();
         let params = format!("002 0008 {devno} 007 {devno} 64");
         let device = side.device(&[line(0, 64, &side.target, params)])?;
-        note(side, "odd numbers", &device)
+        note(side, "odd numbers", &device)?;
+        side.note_log("log", "caused an alignment inconsistency")
     })
 }
 
