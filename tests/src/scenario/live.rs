@@ -240,7 +240,8 @@ fn remove_force(ctx: &Ctx, target: &Target) -> Result<()> {
         let device = side.device(&(shape.table)(&side.target, &lowers))?;
         let fio = Fio::start(&device.path(), FIO)?;
         wait_for_io(&device)?;
-        // It is open, so it cannot go, but it fails all I/O from now on.
+        // It is open, even after fio has failed: it cannot go, but fails all I/O from now on.
+        let held = device.open()?;
         let out = process::output("dmsetup", &["remove", "--force", device.name()])?;
         side.note("dmsetup", out.status);
         side.note("messages", String::from_utf8_lossy(&out.stderr));
@@ -254,6 +255,7 @@ fn remove_force(ctx: &Ctx, target: &Target) -> Result<()> {
             .map(|t| t.iter().map(Line::to_string).collect::<String>());
         side.note("table left", left.unwrap_or_else(|e| errno_name(&e)));
         side.note_log("log", "^device-mapper: ")?;
+        drop(held);
         drop(device);
         for lower in &lowers {
             crate::disk::expect_released(lower.path())?;

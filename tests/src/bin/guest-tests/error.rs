@@ -98,7 +98,7 @@ const ARGUMENTS: Arguments = &[(
 
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![
-        case("error::version_and_lines", lines),
+        case("error::version_and_lines", lines).last(),
         case("error::arguments", |ctx| arguments(ctx, &ERROR, ARGUMENTS)),
         case("error::requests", requests),
         case("error::on_zoned_devices", zoned_requests),

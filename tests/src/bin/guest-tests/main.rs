@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::{mount, MountFlags};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 
 mod counter;
@@ -41,6 +42,9 @@ struct Options {
     /// Tell on standard error how long each test took, the slowest first.
     #[arg(long)]
     durations: bool,
+    /// Run only a share of the tests: `2/3` for every third one, from the second on.
+    #[arg(long, value_name = "N/OF", default_value = "1/1")]
+    part: Part,
     /// What the random tables are made of; `RUN:TABLE` begins with that table.
     #[arg(long, env = "SEED", default_value = fuzz::SEED)]
     seed: Seed,
@@ -62,7 +66,29 @@ fn all(options: &Options) -> Vec<Case> {
     cases.extend(module::cases());
     cases.extend(tool::cases());
     cases.sort_by_key(Case::is_last);
-    cases
+    let Part { number, of } = options.part;
+    let shared = cases.into_iter().skip(number - 1).step_by(of);
+    shared.collect()
+}
+
+/// A share of the tests.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    /// From 1 to `of`.
+    number: usize,
+    of: usize,
+}
+
+impl FromStr for Part {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Part, Self::Err> {
+        let parts = text.split_once('/');
+        match parts.map(|(number, of)| (number.parse(), of.parse())) {
+            Some((Ok(number), Ok(of))) if (1..=of).contains(&number) => Ok(Part { number, of }),
+            _ => Err("give two numbers with a slash between them, such as 1/2"),
+        }
+    }
 }
 
 /// Mounts what the tests look at, where the guest has not.

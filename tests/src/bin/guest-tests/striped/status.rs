@@ -15,7 +15,7 @@ pub fn cases() -> Vec<Case> {
         case("striped::status::lines", lines),
         case("striped::status::many_stripes", many_stripes),
         case("striped::status::small_buffers", small_buffers),
-        case("striped::status::ima", measured),
+        case("striped::status::ima", measured).last(),
     ]
 }
 
