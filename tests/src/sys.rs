@@ -288,3 +288,15 @@ pub fn set_io_priority(class: u32, level: u32) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Says how long what is written to a file is expected to live: `F_SET_RW_HINT`
+/// with a `RWH_WRITE_LIFE_*`.
+pub fn set_write_hint(file: &File, hint: u64) -> io::Result<()> {
+    const F_SET_RW_HINT: i32 = 1024 + 12;
+    // SAFETY: the kernel reads one `u64` through the pointer, which lives until it returns.
+    let ret = unsafe { nix::libc::fcntl(file.as_raw_fd(), F_SET_RW_HINT, &hint) };
+    if ret < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}

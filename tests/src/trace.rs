@@ -30,6 +30,11 @@ static LINE: LazyLock<Regex> = LazyLock::new(|| {
 static OLD_DEVICE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\((\d+),(\d+)\)").expect("a valid expression"));
 
+static COMMAND: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"scsi_dispatch_cmd_start: .* prot_sgl=(\d+) prot_op=(\w+) .*cmnd=\((\w+) ")
+        .expect("a valid expression")
+});
+
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Event {
@@ -115,6 +120,28 @@ impl Trace {
         }
         Ok(parts)
     }
+}
+
+/// Runs something, and returns with its value which kinds of SCSI commands came of it: for each its
+/// name, its protection, and whether protection information went with it. How many there were is a
+/// matter of merging, and so of chance.
+pub fn scsi_commands<T>(run: impl FnOnce() -> T) -> Result<(T, Vec<String>)> {
+    let trace = Trace::start(&[], &[])?;
+    trace.set("events/scsi/scsi_dispatch_cmd_start/enable", "1")?;
+    let value = run();
+    trace.set("events/enable", "0")?;
+    let text = fs::read_to_string(trace.dir.join("trace"))?;
+    let mut kinds: Vec<_> = text
+        .lines()
+        .filter_map(|line| COMMAND.captures(line))
+        .map(|c| match &c[1] {
+            "0" => format!("{} {}", &c[3], &c[2]),
+            _ => format!("{} {} with information", &c[3], &c[2]),
+        })
+        .collect();
+    kinds.sort();
+    kinds.dedup();
+    Ok((value, kinds))
 }
 
 /// The events as text for comparison: the requests as they were made, in their

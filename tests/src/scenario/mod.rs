@@ -15,6 +15,7 @@ mod ioctls;
 mod limits;
 mod live;
 pub mod lvm;
+mod pass_through;
 pub mod refusal;
 pub mod zones;
 
@@ -25,6 +26,7 @@ pub const MIB: u64 = 2048;
 pub fn cases(target: &'static Target) -> Vec<Case> {
     let mut cases = cases_without_data(target);
     cases.extend(bios::data_cases(target));
+    cases.extend(pass_through::cases(target));
     cases.extend(live::cases(target));
     cases.extend(concurrency::cases(target, true));
     cases
