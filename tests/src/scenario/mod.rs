@@ -17,6 +17,7 @@ mod live;
 pub mod lvm;
 mod pass_through;
 pub mod refusal;
+pub mod status;
 pub mod zones;
 
 /// Sectors in a mebibyte.
@@ -34,7 +35,7 @@ pub fn cases(target: &'static Target) -> Vec<Case> {
 
 /// Those of them that do not need what is written to be there later.
 pub fn cases_without_data(target: &'static Target) -> Vec<Case> {
-    let mut cases = Vec::new();
+    let mut cases = status::cases(target);
     cases.extend(limits::cases(target));
     cases.extend(bios::cases(target));
     cases.extend(ioctls::cases(target));

@@ -5,13 +5,13 @@
 use anyhow::{ensure, Result};
 use dm_rust_tests::case::{case, Case, Ctx};
 use dm_rust_tests::disk::{pattern, Disk, Mode};
-use dm_rust_tests::dm::{self, line, outcome, table_text, MappedDevice, Suspend};
+use dm_rust_tests::dm::{line, outcome, table_text, MappedDevice, Suspend};
 use dm_rust_tests::module::modprobe;
 use dm_rust_tests::scenario::refusal::{arguments, Arguments};
 use dm_rust_tests::scenario::{self, concurrency, dax, zones, MIB, ZONED};
 use dm_rust_tests::sys::{BLKDISCARD, BLKSECDISCARD, BLKZEROOUT};
 use dm_rust_tests::twin::{Kind, Shape, Target};
-use dm_rust_tests::{fio::Fio, ima, sysfs};
+use dm_rust_tests::{fio::Fio, sysfs};
 use rustix::io::ReadWriteFlags;
 
 /// `rust-error` and `error`: `[<device> <first sector>]`.
@@ -98,7 +98,6 @@ const ARGUMENTS: Arguments = &[(
 
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![
-        case("error::version_and_lines", lines).last(),
         case("error::arguments", |ctx| arguments(ctx, &ERROR, ARGUMENTS)),
         case("error::requests", requests),
         case("error::on_zoned_devices", zoned_requests),
@@ -110,24 +109,6 @@ pub fn cases() -> Vec<Case> {
     cases.extend(concurrency::cases(&ERROR, false));
     cases.push(case("error::dax", dax_refused));
     cases
-}
-
-fn lines(ctx: &Ctx) -> Result<()> {
-    ima::measure()?;
-    ERROR.compare(ctx, |side| {
-        let version = dm::targets()?.into_iter().find(|t| t.0 == side.target);
-        side.note("version", format!("{:?}", version.map(|t| t.1)));
-        side.each_shape(&ERROR, Kind::Ram, |shape, lowers| {
-            let before = ima::table_loads()?.len();
-            let device = side.device(&(shape.table)(&side.target, lowers))?;
-            side.note("table", table_text(&device.table()?));
-            side.note("status", table_text(&device.status()?));
-            side.note("deps", format!("{:?}", device.deps()?));
-            side.note("IMA", ima::table_loads()?.split_off(before).join("\n"));
-            side.note("message", outcome(device.message(0, "hello")));
-            side.note_log("log", "^device-mapper: ")
-        })
-    })
 }
 
 /// All fail, with the twin's errno, and none reaches a device.

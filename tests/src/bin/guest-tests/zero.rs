@@ -2,16 +2,16 @@
 
 //! Tests of `rust-zero`.
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{ensure, Result};
 use dm_rust_tests::case::{case, Case, Ctx};
 use dm_rust_tests::disk::{pattern, Disk, Mode};
-use dm_rust_tests::dm::{self, line, outcome, table_text};
+use dm_rust_tests::dm::{line, outcome};
+use dm_rust_tests::fio;
 use dm_rust_tests::scenario::refusal::{arguments, attempt};
 use dm_rust_tests::scenario::{self, concurrency, MIB};
 use dm_rust_tests::sys::{self, BLKDISCARD, BLKSECDISCARD, BLKZEROOUT};
 use dm_rust_tests::trace::{self, Trace};
 use dm_rust_tests::twin::{Shape, Side, Target};
-use dm_rust_tests::{fio, ima};
 use rustix::fs::{fadvise, Advice};
 use std::os::unix::fs::FileExt;
 
@@ -43,7 +43,6 @@ const HUGE: u64 = (1 << 51) - 1;
 
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![
-        case("zero::version_and_lines", lines).last(),
         case("zero::arguments", |ctx| {
             const BAD: &[&str] = &[
                 "x",
@@ -66,27 +65,6 @@ pub fn cases() -> Vec<Case> {
     cases.extend(scenario::cases_without_data(&ZERO));
     cases.extend(concurrency::cases(&ZERO, false));
     cases
-}
-
-fn lines(ctx: &Ctx) -> Result<()> {
-    ima::measure()?;
-    ZERO.compare(ctx, |side| {
-        side.each_shape(&ZERO, dm_rust_tests::twin::Kind::Ram, |shape, lowers| {
-            let before = ima::table_loads()?.len();
-            let device = side.device(&(shape.table)(&side.target, lowers))?;
-            side.note("table", table_text(&device.table()?));
-            side.note("status", table_text(&device.status()?));
-            side.note("deps", format!("{:?}", device.deps()?));
-            side.note("IMA", ima::table_loads()?.split_off(before).join("\n"));
-            side.note("message", outcome(device.message(0, "hello")));
-            side.note_log("log", "^device-mapper: ")
-        })?;
-        // By now the in-tree one has been loaded.
-        let version = dm::targets()?.into_iter().find(|t| t.0 == side.target);
-        let version = version.context("it is not registered")?.1;
-        side.note("version", format!("{version:?}"));
-        Ok(())
-    })
 }
 
 fn lengths(ctx: &Ctx) -> Result<()> {
