@@ -17,8 +17,8 @@ type Exactly<'a> = PhantomData<fn(&'a ()) -> &'a ()>;
 ///
 /// # Invariants
 ///
-/// `bio` is a clone that device mapper made for the target, initialised, with its per-bio data of
-/// type `P`, and nobody else uses either.
+/// `bio` is a clone that device mapper made for the target, initialised, without an error, with its
+/// per-bio data of type `P`, and nobody else uses either.
 pub struct Bio<'map, P = ()> {
     bio: NonNull<bindings::bio>,
     _map: Exactly<'map>,
@@ -132,11 +132,11 @@ impl<'map, P> Bio<'map, P> {
 
     /// Sends the bio to `sector` of `dev`. `DM_MAPIO_REMAPPED` in C.
     #[inline(always)]
-    pub fn remap(mut self, dev: &Device, sector: Sector) -> Mapped<'map> {
-        // SAFETY: The bio is ours by the type invariants. The device stays open as long as the
-        // table, which device mapper keeps while bios are in flight.
-        unsafe { bindings::bio_set_dev(self.bio.as_ptr(), dev.bdev()) };
-        self.raw_mut().bi_iter.bi_sector = sector;
+    pub fn remap(self, dev: &Device, sector: Sector) -> Mapped<'map> {
+        // SAFETY: The bio is ours by the type invariants, and device mapper submits it next. The
+        // device stays open as long as the table, which device mapper keeps while bios are in
+        // flight.
+        unsafe { bindings::dm_bio_remap(self.bio.as_ptr(), dev.bdev(), sector) };
 
         // INVARIANT: The bio has its device, and is given up.
         Mapped::new(bindings::DM_MAPIO_REMAPPED)
@@ -157,8 +157,12 @@ impl<'map, P> Bio<'map, P> {
     /// Completes the bio with `status`. `bio_endio()` and `DM_MAPIO_SUBMITTED` in C.
     ///
     /// [`Target::end_io`](super::Target::end_io) is called for it.
+    #[inline]
     pub fn end(mut self, status: Status) -> Mapped<'map> {
-        self.raw_mut().bi_status = status.0;
+        // By the type invariants there is none before.
+        if status.is_error() {
+            self.raw_mut().bi_status = status.0;
+        }
         // SAFETY: The bio is ours by the type invariants, and is given up here.
         unsafe { bindings::bio_endio(self.bio.as_ptr()) };
 
@@ -167,6 +171,7 @@ impl<'map, P> Bio<'map, P> {
     }
 
     /// Completes the bio without error, and a read with zeroes. `zero_fill_bio()` in C.
+    #[inline]
     pub fn end_zeroed(self) -> Mapped<'map> {
         if self.op() == Op::READ {
             // SAFETY: The bio is ours by the type invariants, and the pages of a read are there to
@@ -355,6 +360,7 @@ impl Status {
     pub const INVAL: Self = Self(bindings::DM_RUST_BLK_STS_INVAL);
 
     /// Whether there was an error.
+    #[inline(always)]
     pub fn is_error(self) -> bool {
         self != Self::OK
     }
