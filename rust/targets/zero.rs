@@ -33,10 +33,14 @@ impl<'ti> Target<'ti> for Zero {
     }
 
     fn map<'map>(&self, _ti: &DmTarget, bio: Bio<'map>) -> Mapped<'map> {
-        match bio.op() {
+        if bio.op() == Op::READ {
             // Zeroes that were read ahead would only waste the page cache.
-            Op::READ if bio.flags().has(OpFlags::RAHEAD) => bio.kill(),
-            Op::READ => bio.end_zeroed(),
+            return match bio.flags().has(OpFlags::RAHEAD) {
+                true => bio.kill(),
+                false => bio.end_zeroed(),
+            };
+        }
+        match bio.op() {
             Op::WRITE | Op::DISCARD => bio.end(Status::OK),
             _ => bio.kill(),
         }
