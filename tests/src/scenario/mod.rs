@@ -9,6 +9,7 @@ use crate::twin::{Kind, Target};
 
 pub mod access;
 mod bios;
+mod cgroup;
 pub mod concurrency;
 pub mod dax;
 mod ioctls;
@@ -28,6 +29,7 @@ pub fn cases(target: &'static Target) -> Vec<Case> {
     let mut cases = cases_without_data(target);
     cases.extend(bios::data_cases(target));
     cases.extend(pass_through::cases(target));
+    cases.extend(cgroup::cases(target));
     cases.extend(live::cases(target));
     cases.extend(concurrency::cases(target, true));
     cases
