@@ -7,7 +7,7 @@ use std::{fmt, io, path::PathBuf};
 use nix::errno::Errno;
 use thiserror::Error;
 
-use crate::{name::NameError, table::TableError};
+use crate::{concise::ConciseError, holders::Holder, name::NameError, table::TableError};
 
 /// The result of everything in this crate that talks to the kernel.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -58,6 +58,39 @@ pub enum Error {
     /// The kernel refused.
     #[error(transparent)]
     Refused(#[from] Box<Refusal>),
+    /// Targets that have no twin to be swapped for.
+    #[error(
+        "{device} is not swapped: there is no twin of {}\n  if one should be there, load the module \
+         that has it ('dmrs targets' lists what the kernel has)",
+        targets.join(", ")
+    )]
+    NoTwin {
+        /// The device.
+        device: String,
+        /// The targets' names.
+        targets: Vec<String>,
+    },
+    /// A device that cannot be swapped at present, and why.
+    #[error("{0} is not swapped: {1}")]
+    NotSwappable(String, &'static str),
+    /// A swap that failed and could not be undone.
+    #[error("{cause}\n  and {device} could not be left as it was: {left}")]
+    SwapStuck {
+        /// The device.
+        device: String,
+        /// What to do.
+        left: String,
+        /// Why the swap failed.
+        cause: Box<Error>,
+    },
+    /// A text that should be devices in the concise form.
+    #[error("{origin}: {source}")]
+    Concise {
+        /// Where the text came from.
+        origin: String,
+        /// What is wrong with it.
+        source: ConciseError,
+    },
     /// The kernel's answer cannot be understood.
     #[error(
         "the kernel's answer to '{0}' is not of the form that its interface promises: \
@@ -110,8 +143,16 @@ pub enum Action {
     Resume,
     /// Remove a device.
     Remove,
+    /// Give a device another name.
+    Rename,
+    /// Give a device a UUID.
+    SetUuid,
     /// Ask what state a device is in.
     Info,
+    /// Ask which devices a table uses.
+    Dependencies,
+    /// Wait for an event.
+    Wait,
     /// Ask for a table.
     Table,
     /// Ask what the targets of a table say of themselves.
@@ -135,7 +176,11 @@ impl fmt::Display for Action {
             Action::Suspend => "suspend",
             Action::Resume => "resume",
             Action::Remove => "remove",
+            Action::Rename => "rename",
+            Action::SetUuid => "give a UUID to",
             Action::Info => "get the state of",
+            Action::Dependencies => "get the dependencies of",
+            Action::Wait => "wait for an event of",
             Action::Table => "get the table of",
             Action::Status => "get the status of",
             Action::Message => "send a message to",
@@ -159,6 +204,8 @@ pub struct Refusal {
     pub reasons: Vec<String>,
     /// How many have the device open, where that is known and matters.
     pub open_count: Option<u32>,
+    /// Who is seen to use the device, where that matters.
+    pub holders: Vec<Holder>,
     /// Whether the refused request has left the device suspended.
     pub left_suspended: bool,
 }
@@ -171,6 +218,7 @@ impl Refusal {
             errno,
             reasons: Vec::new(),
             open_count: None,
+            holders: Vec::new(),
             left_suspended: false,
         }
     }
@@ -194,15 +242,25 @@ impl Refusal {
                 "a device that the table names is in use: unmount it, or remove what holds it \
                  ('lsblk' shows that)"
             }
+            (Action::Load, Errno::ENOKEY) => {
+                "the key is in a keyring that is not searched here: for a LUKS device, \
+                 'cryptsetup refresh --disable-keyring' puts it into the table"
+            }
             (Action::Load, Errno::ENOMEM) => "give the machine more memory, or a smaller table",
             (Action::Load, _) if self.reasons.is_empty() => {
                 "see the end of 'dmesg' for the kernel's reason, and correct the table"
             }
             (Action::Load, _) => "correct the table, and try again",
             (Action::Remove, Errno::EBUSY) => {
-                "unmount it or remove what holds it ('lsblk' shows that), or remove it with \
-                 --deferred once it is free"
+                "unmount it, or remove what stands on it; with --deferred the kernel removes it \
+                 once it is free"
             }
+            (Action::Rename, Errno::EBUSY) => {
+                "a device has this name already: choose another ('dmrs ls' lists them)"
+            }
+            (Action::SetUuid, Errno::EINVAL) => "a UUID can be set once only, and it has one",
+            (Action::SetUuid, Errno::EBUSY) => "another device has this UUID: choose another",
+            (Action::Wait, Errno::ENXIO) => "it was removed meanwhile",
             (Action::Resume, Errno::EINVAL) if self.left_suspended => {
                 "it is suspended now: load a table that is in order, and resume it again"
             }
@@ -233,6 +291,9 @@ impl fmt::Display for Refusal {
         }
         if let Some(count @ 1..) = self.open_count {
             write!(f, "\n  it is open {count} time(s)")?;
+        }
+        for holder in &self.holders {
+            write!(f, "\n  {holder}")?;
         }
         match self.hint() {
             Some(hint) => write!(f, "\n  {hint}"),

@@ -17,18 +17,27 @@
 //! # Ok::<(), dmrs::Error>(())
 //! ```
 
+pub mod block;
+pub mod check;
+pub mod compare;
+pub mod concise;
 mod dm;
 mod error;
+mod holders;
 mod ioctl;
 mod kmsg;
 pub mod name;
 pub mod node;
+pub mod stats;
+mod swap;
 mod table;
 
 pub use devicemapper::{Device, DmNameBuf, DmUuidBuf};
 pub use dm::{
-    Access, DeviceId, Dm, Info, Listed, NewDevice, RemoveOptions, Slot, SuspendOptions,
+    Access, DeviceId, Dm, Info, Listed, NewDevice, NodesMade, RemoveOptions, Slot, SuspendOptions,
     TargetVersion, UdevSync,
 };
 pub use error::{Action, Error, Refusal, Result};
-pub use table::{Field, Problem, Table, TableError, Target, MAX_TARGET_NAME};
+pub use holders::{holders, Holder};
+pub use swap::{Language, SwapPlan};
+pub use table::{Field, Line, Problem, Source, Table, TableError, Target, MAX_TARGET_NAME};

@@ -39,11 +39,19 @@ fn number(device: Device) -> nix::libc::dev_t {
     makedev(u64::from(device.major), u64::from(device.minor))
 }
 
-/// Makes the node of a device, unless it is there already.
-pub(crate) fn ensure(name: &DmName, device: Device) -> Result<()> {
+/// Whether there is a block node at `path` or a link that leads nowhere.
+pub(crate) fn is_stale(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| {
+        let kind = metadata.file_type();
+        kind.is_block_device() || (kind.is_symlink() && fs::metadata(path).is_err())
+    })
+}
+
+/// Makes the node of a device, unless it is there already, and tells whether it did.
+pub(crate) fn ensure(name: &DmName, device: Device) -> Result<bool> {
     let path = path(name);
     if matches!(block_device(&path), Ok(Some(found)) if found == device) {
-        return Ok(());
+        return Ok(false);
     }
     let failed = |path: PathBuf, source: io::Error| Error::Node {
         verb: "make",
@@ -60,8 +68,9 @@ pub(crate) fn ensure(name: &DmName, device: Device) -> Result<()> {
         number(device),
     );
     match made {
-        // udev may have been faster after all.
-        Ok(()) | Err(nix::Error::EEXIST) => Ok(()),
+        Ok(()) => Ok(true),
+        // udev has been faster after all.
+        Err(nix::Error::EEXIST) => Ok(false),
         Err(errno) => Err(failed(path, errno.into())),
     }
 }
