@@ -70,6 +70,28 @@ modules_install:
 		echo "error: there is no dm-rust.ko to install. Build it first: make KDIR=$(KDIR)" >&2; exit 1; }
 	$(MAKE) -C "$(KDIR)" M="$(CURDIR)" MO="$(CURDIR)/$(NATIVE)" modules_install
 
+# Installs the tool, its manual pages and completions. With KDIR it is built natively, like the module, and otherwise in the
+# root, for the libc of that Debian release.
+PREFIX ?= /usr/local
+INSTALL ?= install
+STAGED := build/install
+
+.PHONY: install
+install:
+ifdef KDIR
+	cargo build --release --locked --package dmrs
+	@userspace/stage $(STAGED) "$${CARGO_TARGET_DIR:-target}/release/dmrs"
+else
+	@qemu/build
+	@qemu/enter userspace/stage $(STAGED) build/dmrs
+endif
+	$(INSTALL) -D -m 755 $(STAGED)/dmrs "$(DESTDIR)$(PREFIX)/sbin/dmrs"
+	$(INSTALL) -d "$(DESTDIR)$(PREFIX)/share/man/man8"
+	$(INSTALL) -m 644 $(STAGED)/man/*.8 "$(DESTDIR)$(PREFIX)/share/man/man8"
+	$(INSTALL) -D -m 644 $(STAGED)/dmrs.bash "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/dmrs"
+	$(INSTALL) -D -m 644 $(STAGED)/_dmrs "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_dmrs"
+	$(INSTALL) -D -m 644 $(STAGED)/dmrs.fish "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/dmrs.fish"
+
 .PHONY: clean
 clean:
 	@qemu/clean

@@ -2,8 +2,22 @@
 
 //! Loads, shows and changes device-mapper tables.
 //!
-//! [`Dm`] is the way to the kernel, [`Table`] is what devices are made of, [`name`] has the
-//! escaping of names. All sizes and offsets are in sectors of 512 bytes.
+//! [`Dm`] is the way to the kernel, and has a method for each thing that can be done with a device;
+//! [`Table`] is what devices are made of. Beside them:
+//!
+//! | | |
+//! | --- | --- |
+//! | [`check`] | finds what is wrong with a table before the kernel sees it |
+//! | [`Dm::plan_swap`], [`Dm::swap`] | exchange a live device's targets for their twins |
+//! | [`concise`] | several devices on one line, as `dmsetup --concise` has them |
+//! | [`compare`] | two devices compared: limits, and data |
+//! | [`stats`] | counts I/O by target |
+//! | [`holders`](fn@holders) | who uses a device |
+//! | [`name`] | the escaping of names and UUIDs |
+//! | [`block`], [`node`] | what sysfs and `/dev` have of a device |
+//!
+//! All sizes and offsets are in sectors of 512 bytes, unless said otherwise. Tables may hold keys:
+//! what holds them is wiped when it is dropped, and neither `Debug` nor `Display` shows them.
 //!
 //! ```no_run
 //! use dmrs::{name, Access, Dm, NewDevice, RemoveOptions, Table, UdevSync};
@@ -16,6 +30,8 @@
 //! dm.remove(&dm.find("half")?, RemoveOptions::default())?;
 //! # Ok::<(), dmrs::Error>(())
 //! ```
+
+#![warn(missing_docs)]
 
 pub mod block;
 pub mod check;
@@ -41,3 +57,5 @@ pub use error::{Action, Error, Refusal, Result};
 pub use holders::{holders, Holder};
 pub use swap::{Language, SwapPlan};
 pub use table::{Field, Line, Problem, Source, Table, TableError, Target, MAX_TARGET_NAME};
+/// Wipes from memory what it holds, when it is dropped.
+pub use zeroize::Zeroizing;

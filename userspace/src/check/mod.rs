@@ -14,7 +14,7 @@ use std::{cmp::Ordering, ops::Range};
 
 use devicemapper::Device;
 
-use crate::table::{Line, Source, Table, TableError};
+use crate::table::{Line, Source, TableError};
 
 pub use live::LiveSystem;
 
@@ -115,22 +115,6 @@ pub fn check(text: &str, system: &dyn System, purpose: &Purpose) -> Vec<Finding>
     }
     findings.sort_by_key(|finding| (finding.span.start, finding.span.end));
     findings
-}
-
-/// Checks a table that came from elsewhere than a text.
-pub fn check_table(table: &Table, system: &dyn System, purpose: &Purpose) -> Vec<Finding> {
-    let lines: Vec<_> = table
-        .targets
-        .iter()
-        .map(|target| target.line_with_keys())
-        .collect();
-    let size = lines.iter().map(|line| line.len() + 1).sum();
-    let mut text = zeroize::Zeroizing::new(String::with_capacity(size));
-    for line in &lines {
-        text.push_str(line);
-        text.push('\n');
-    }
-    check(&text, system, purpose)
 }
 
 impl Finding {

@@ -2,18 +2,18 @@
 
 //! `swap`.
 
-use std::{
-    io::Write,
-    sync::{atomic::AtomicBool, Arc},
-};
+use std::io::Write;
 
 use dmrs::{Dm, Language, SwapPlan};
-use nix::sys::{
-    mman::{mlockall, MlockAllFlags},
-    prctl,
+use nix::{
+    libc::c_int,
+    sys::{
+        mman::{mlockall, MlockAllFlags},
+        prctl,
+        signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal},
+    },
 };
 use serde_json::json;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::{
     cli::{self, Swap},
@@ -45,10 +45,24 @@ fn protect() {
     let _ = prctl::set_dumpable(false);
     let _ = mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE);
     // A request that waits is ended by these, and what was done is undone.
-    for signal in [SIGHUP, SIGINT, SIGTERM] {
-        let flag = Arc::new(AtomicBool::new(false));
-        let _ = signal_hook::flag::register(signal, flag);
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+        end_requests_by(signal);
     }
+}
+
+/// Has a signal end a request to the kernel with `EINTR`, rather than the process, and rather
+/// than have the request begun again as `signal_hook` would.
+#[allow(unsafe_code)]
+fn end_requests_by(signal: Signal) {
+    extern "C" fn ignore(_: c_int) {}
+
+    let handler = SigHandler::Handler(ignore);
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // SAFETY: The handler does nothing, so it does nothing that a signal handler may not do, and
+    // it lives as long as the program.
+    let result = unsafe { sigaction(signal, &action) };
+    // Without it, the signal ends the process; the next swap finds what is left then.
+    let _ = result;
 }
 
 fn document(plan: &SwapPlan, args: &Swap, out: &mut Output) -> Result<(), Failed> {

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is shown: for people, for scripts, and of keys nothing.
+
+use super::{dmsetup, field, Tool};
+use anyhow::{ensure, Context, Result};
+use dm_rust_tests::case::{case, Case, Ctx};
+use dm_rust_tests::disk::{Disk, Mode};
+use dm_rust_tests::lower;
+use serde_json::Value;
+use std::path::Path;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        case("tool::json", json),
+        case("tool::colours", colours),
+        case("tool::diff", diff),
+        case("tool::stat", stat),
+    ]
+}
+
+/// Each field of each listing is what dmsetup has.
+fn json(ctx: &Ctx) -> Result<()> {
+    let lower = lower::ram()?;
+    let tool = Tool::new(ctx, &["dmr-j"])?;
+    let linear = ctx.env.target("linear");
+    let table = format!("0 64 {linear} {} 8", lower.node());
+    tool.run(&[
+        "create",
+        "dmr-j",
+        "--table",
+        &table,
+        "--uuid",
+        "DMR-j",
+        "--readonly",
+    ])?;
+    let of = |document: &Value| -> Result<Value> {
+        let all = document.as_array().context("no list")?.iter();
+        let mut ours = all.filter(|device| device["name"] == "dmr-j");
+        ours.next().cloned().context("dmr-j is missing")
+    };
+    for document in [
+        tool.json(&["ls"])?,
+        tool.json(&["info"])?,
+        tool.json(&["table"])?,
+        tool.json(&["status", "dmr-j"])?,
+        tool.json(&["deps"])?,
+    ] {
+        let device = of(&document)?;
+        ensure!(device["uuid"] == "DMR-j", "{device}");
+        for name in ["major", "minor"] {
+            ensure!(
+                device[name].as_u64() == Some(field("dmr-j", name)?.parse()?),
+                "{name} of {device}"
+            );
+        }
+    }
+    let info = of(&tool.json(&["info"])?)?;
+    ensure!(info["sectors"] == 64 && info["read_only"] == true, "{info}");
+    ensure!(
+        info["open_count"].as_u64() == Some(field("dmr-j", "open")?.parse()?),
+        "{info}"
+    );
+    ensure!(
+        info["event_nr"].as_u64() == Some(field("dmr-j", "events")?.parse()?),
+        "{info}"
+    );
+    let target = &of(&tool.json(&["table"])?)?["targets"][0];
+    let line = format!(
+        "{} {} {} {}",
+        target["start"],
+        target["length"],
+        target["target"].as_str().unwrap_or_default(),
+        target["args"].as_str().unwrap_or_default()
+    );
+    ensure!(line == dmsetup(&["table", "dmr-j"])?.trim(), "{line}");
+    let targets = tool.json(&["targets"])?;
+    let ours = targets.as_array().context("no list")?.iter();
+    for target in ours {
+        let (name, version) = (&target["name"], &target["version"]);
+        let line = dmsetup(&["targets"])?
+            .lines()
+            .find(|line| line.split_whitespace().next() == name.as_str())
+            .context("dmsetup has no such target")?
+            .to_owned();
+        ensure!(
+            line.ends_with(&format!("v{}", version.as_str().unwrap_or("?"))),
+            "{line}"
+        );
+    }
+    let version = tool.json(&["version"])?;
+    let theirs = dmsetup(&["version"])?;
+    ensure!(
+        theirs.contains(version["driver"].as_str().unwrap_or("?")),
+        "{version}"
+    );
+    let said = tool.fail(&["--json", "info", "dmr-nothing"], "", 3)?;
+    let error: Value = serde_json::from_str(&said).with_context(|| said.clone())?;
+    ensure!(
+        error["exit_code"] == 3 && error["error"].is_string(),
+        "{error}"
+    );
+    Ok(())
+}
+
+/// A terminal gets colours, unless `NO_COLOR` is set; all else gets none.
+fn colours(ctx: &Ctx) -> Result<()> {
+    let tool = Tool::new(ctx, &["dmr-red"])?;
+    let zero = ctx.env.target("zero");
+    tool.run(&["create", "dmr-red", "--table", &format!("0 8 {zero}")])?;
+    let path = tool.path.display();
+    let on_terminal = |variables: &str| -> Result<String> {
+        let command = format!("env TERM=xterm {variables} {path} table");
+        dm_rust_tests::process::run("script", &["-q", "-e", "-c", &command, "/dev/null"])
+    };
+    ensure!(
+        on_terminal("")?.contains('\u{1b}'),
+        "no colours on a terminal"
+    );
+    ensure!(
+        !on_terminal("NO_COLOR=1")?.contains('\u{1b}'),
+        "NO_COLOR is not heeded"
+    );
+    ensure!(
+        !tool.run(&["table"])?.contains('\u{1b}'),
+        "colours in a pipe"
+    );
+    let text = tool.run(&["ls"])?;
+    ensure!(text.contains("4.00 KiB"), "no readable size: {text}");
+    Ok(())
+}
+
+fn diff(ctx: &Ctx) -> Result<()> {
+    let (first, second) = (lower::ram()?, lower::ram()?);
+    let tool = Tool::new(ctx, &["dmr-da", "dmr-db"])?;
+    let linear = ctx.env.target("linear");
+    let create = |name, lower: &lower::Lower| {
+        let table = format!("0 8192 {linear} {} 0", lower.node());
+        tool.run(&["create", name, "--table", &table])
+    };
+    create("dmr-da", &first)?;
+    create("dmr-db", &second)?;
+    ensure!(
+        tool.json(&["diff", "dmr-da", "dmr-da"])?["differ"] == false,
+        "differs from itself"
+    );
+    // Three blocks that adjoin across the pieces that are read, and one more.
+    let disk = Disk::open(Path::new("/dev/mapper/dmr-db"), Mode::Direct)?;
+    for sector in [2040, 2048, 2056, 8184] {
+        disk.write(sector, &[1; 4096])?;
+    }
+    drop(disk);
+    let out = tool.output(&["--json", "diff", "dmr-da", "dmr-db"], "")?;
+    ensure!(out.status.code() == Some(7), "ended with {}", out.status);
+    let found: Value = serde_json::from_slice(&out.stdout)?;
+    let expected = serde_json::json!([
+        { "start": 2040, "length": 24 },
+        { "start": 8184, "length": 8 },
+    ]);
+    ensure!(found["data"] == expected, "{found}");
+    ensure!(found["tables_differ"] == true, "{found}");
+    let out = tool.output(&["diff", "dmr-da", "dmr-db", "--range", "0+2040"], "")?;
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    ensure!(text.contains("data: the same"), "{text}");
+    ensure!(
+        text.contains(&format!("{linear} {}", second.devno())),
+        "{text}"
+    );
+    // Any block device will do.
+    let node = second.node();
+    let out = tool.output(
+        &["--json", "diff", "--range", "2040+8", &node, "dmr-db"],
+        "",
+    )?;
+    let found: Value = serde_json::from_slice(&out.stdout)?;
+    ensure!(found["data"] == serde_json::json!([]), "{found}");
+    ensure!(found["tables_differ"].is_null(), "{found}");
+    tool.fail(&["diff", "dmr-da", "dmr-nothing"], "", 3)?;
+    Ok(())
+}
+
+/// Each target's own I/O is counted, and nothing is left in the kernel, even after a kill.
+fn stat(ctx: &Ctx) -> Result<()> {
+    let lower = lower::ram()?;
+    let tool = Tool::new(ctx, &["dmr-busy"])?;
+    let linear = ctx.env.target("linear");
+    let node = lower.node();
+    let table = format!("0 64 {linear} {node} 0\n64 64 {linear} {node} 64");
+    tool.run_with(&["create", "dmr-busy"], &table)?;
+    let disk = Disk::open(Path::new("/dev/mapper/dmr-busy"), Mode::Direct)?;
+    let list = || dmsetup(&["message", "dmr-busy", "0", "@stats_list"]);
+    let start = |count: &str| {
+        let mut command = tool.command(&["--json", "stat", "dmr-busy", "-i", "1", "-c", count]);
+        command.stdout(Stdio::piped()).spawn()
+    };
+    let regions = |n: usize| -> Result<()> {
+        let end = Instant::now() + Duration::from_secs(20);
+        while list()?.lines().count() != n {
+            ensure!(Instant::now() < end, "{n} regions expected: {}", list()?);
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    };
+    let child = start("1")?;
+    regions(2)?;
+    thread::sleep(Duration::from_millis(100));
+    for _ in 0..5 {
+        disk.write(64, &[1; 4096])?;
+    }
+    disk.read(0, 8)?;
+    let out = child.wait_with_output()?;
+    ensure!(out.status.success(), "ended with {}", out.status);
+    let told: Value = serde_json::from_slice(&out.stdout)?;
+    let targets = &told["devices"][0]["targets"];
+    let counts = |n: usize| {
+        let of = |name: &str| targets[n][name].as_u64().unwrap_or(u64::MAX);
+        (
+            of("reads"),
+            of("sectors_read"),
+            of("writes"),
+            of("sectors_written"),
+        )
+    };
+    ensure!(
+        counts(0) == (1, 8, 0, 0) && counts(1) == (0, 0, 5, 40),
+        "{told}"
+    );
+    regions(0)?;
+    let mut child = start("100")?;
+    regions(2)?;
+    child.kill()?;
+    child.wait()?;
+    ensure!(
+        list()?.lines().count() == 2,
+        "nothing was left to take down"
+    );
+    let child = start("1")?;
+    child.wait_with_output()?;
+    regions(0)
+}
