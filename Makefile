@@ -3,7 +3,7 @@
 # The commands of this project; `make help` lists them. Kbuild reads the file `Kbuild`, not this one.
 
 MAKEFLAGS += --no-print-directory
-export T
+export T QUICK PROFILE
 
 # The oldest kernel that the module's sources are written for.
 OLDEST_KERNEL := 7.2
@@ -40,6 +40,21 @@ shell:
 .PHONY: test
 test:
 	@qemu/test $(if $(T),"$$T")
+
+# Measures the targets beside their twins: build/bench/report.html.
+.PHONY: bench
+bench:
+	@qemu/bench
+
+# Compares what was measured last with the baseline; fails on what got slower.
+.PHONY: bench-compare
+bench-compare:
+	@qemu/bench --compare
+
+# Takes what was measured last for the baseline, and its table into README.md.
+.PHONY: bench-accept
+bench-accept:
+	@qemu/bench --accept
 
 # Shows that a guest that panics, hangs, warns or exits with an error is noticed.
 .PHONY: test-runner
