@@ -124,6 +124,20 @@ pub(super) const IN_TREE: &[&str] = &[
     "zoned",
 ];
 
+/// The module that has a target, if the target is known at all.
+pub(super) fn module_of(target: &str) -> Option<String> {
+    if let Some(twin) = target.strip_prefix("rust-") {
+        let ours = matches!(twin, "crypt" | "error" | "linear" | "striped" | "zero");
+        return ours.then(|| "dm-rust".to_owned());
+    }
+    IN_TREE.contains(&target).then(|| match target {
+        "error" | "linear" | "striped" => "dm-mod".to_owned(),
+        "snapshot-merge" | "snapshot-origin" => "dm-snapshot".to_owned(),
+        "thin" => "dm-thin-pool".to_owned(),
+        _ => format!("dm-{target}"),
+    })
+}
+
 /// The arguments of a target, if they are known. A target of this project takes those of the
 /// in-tree one that it stands for.
 pub(super) fn of(target: &str) -> Option<Grammar> {

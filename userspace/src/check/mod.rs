@@ -223,12 +223,15 @@ fn target(line: &Line, system: &dyn System) -> Option<Finding> {
         return None;
     }
     let finding = Finding::error(line, &line.name, format!("there is no target '{name}'"))
-        .label("the kernel has none, and no module that would bring it");
-    let near = nearest(name, &system.target_names());
-    Some(match (near, name.strip_prefix("rust-")) {
-        (Some(near), _) => finding.help(format!("there is '{near}': is that the one?")),
-        (None, Some(_)) => finding.help("the module dm-rust brings it: load dm-rust.ko first"),
-        (None, None) => finding.help("'dmrs targets' lists those that the kernel has at present"),
+        .label("the kernel has none, and loads no module that does");
+    if let Some(module) = grammar::module_of(name) {
+        return Some(finding.help(format!(
+            "the module {module} brings it, and cannot be loaded: is it installed for this kernel?"
+        )));
+    }
+    Some(match nearest(name, &system.target_names()) {
+        Some(near) => finding.help(format!("there is '{near}': is that the one?")),
+        None => finding.help("'dmrs targets' lists those that the kernel has at present"),
     })
 }
 

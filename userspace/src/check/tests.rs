@@ -43,7 +43,7 @@ impl System for Bench {
     }
 
     fn target(&self, name: &str) -> TargetState {
-        match self.target_names().iter().any(|known| known == name) {
+        match name != "vdo" && self.target_names().iter().any(|known| known == name) {
             true => TargetState::Usable,
             false => TargetState::Unknown,
         }
@@ -147,7 +147,9 @@ fn a_target_that_is_not_there() {
             .unwrap()
     };
     assert!(help("0 8 lineaer /dev/sda 0").contains("'linear'"));
-    assert!(help("0 8 rust-linear /dev/sda 0").contains("dm-rust.ko"));
+    assert!(help("0 8 rust-linear /dev/sda 0").contains("the module dm-rust brings it"));
+    assert!(help("0 8 rust-liner /dev/sda 0").contains("dmrs targets"));
+    assert!(help("0 8 vdo /dev/sda 0").contains("the module dm-vdo brings it"));
     assert!(help("0 8 quantum").contains("dmrs targets"));
 }
 
