@@ -253,6 +253,12 @@ impl<'a> Reader<'a> {
                 Finding::error(self.line, span, "the key is not in hexadecimal")
                     .label("digits and the letters a to f, '-', or ':SIZE:TYPE:NAME'"),
             );
+        } else if word.bytes().all(|byte| byte == b'0') {
+            self.findings.push(
+                Finding::warning(self.line, span, "the key is nothing but zeros")
+                    .label("is this the key?")
+                    .help("a table that was shown without --showkeys has zeros in its key's place"),
+            );
         } else if word.len() % 2 == 1 {
             self.findings.push(
                 Finding::warning(self.line, span, "the key has an odd number of digits")

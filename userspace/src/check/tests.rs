@@ -207,6 +207,10 @@ fn argument_kinds() {
         found("0 12 striped 2 4 /dev/sda 0 /dev/sda 100"),
         ["1: '12' each of 2 stripes has 6 sectors, which are no whole chunks"]
     );
+    assert_eq!(
+        found("0 8 crypt aes 0000 0 /dev/sda 0"),
+        ["[1: '0000' the key is nothing but zeros]"]
+    );
     let key = found("0 8 crypt aes secret! 0 /dev/sda 0");
     assert_eq!(key.len(), 1);
     assert!(key[0].ends_with("the key is not in hexadecimal"), "{key:?}");

@@ -7,7 +7,7 @@ use std::io;
 use anstyle::{AnsiColor, Style};
 use dmrs::{name::NameError, Error};
 use nix::errno::Errno;
-use serde_json::json;
+use serde_json::{json, Value};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -20,9 +20,12 @@ pub enum Failed {
     Read { path: String, source: io::Error },
     #[error("cannot write into {path}: {source}")]
     Write { path: String, source: io::Error },
-    /// What is wrong has been shown; nothing was changed.
-    #[error("{0}")]
-    Table(String),
+    /// What is wrong with a table has been shown, or is to be told in JSON; nothing was changed.
+    #[error("{message}")]
+    Table {
+        message: String,
+        findings: Vec<Value>,
+    },
     /// The devices that were compared differ, as has been shown.
     #[error("the devices differ")]
     Differ,
@@ -46,7 +49,7 @@ impl Failed {
             Failed::Dm(Error::NotRoot) => 4,
             Failed::Dm(Error::Refused(refusal)) if refusal.errno == Errno::EBUSY => 5,
             Failed::Dm(Error::Refused(refusal)) if refusal.errno == Errno::ENXIO => 3,
-            Failed::Table(_) | Failed::Dm(Error::Table { .. } | Error::Concise { .. }) => 6,
+            Failed::Table { .. } | Failed::Dm(Error::Table { .. } | Error::Concise { .. }) => 6,
             Failed::Differ => 7,
             _ => 1,
         }
@@ -73,7 +76,7 @@ impl Failed {
         }
     }
 
-    fn as_json(&self, text: &str) -> serde_json::Value {
+    fn as_json(&self, text: &str) -> Value {
         let mut lines = text.lines().map(str::trim);
         let mut error = json!({
             "error": lines.next().unwrap_or_default(),
@@ -84,6 +87,9 @@ impl Failed {
             error["errno"] = json!(format!("{:?}", refusal.errno));
             error["kernel"] = json!(refusal.reasons);
             error["device"] = json!(refusal.device);
+        }
+        if let Failed::Table { findings, .. } = self {
+            error["findings"] = json!(findings);
         }
         error
     }

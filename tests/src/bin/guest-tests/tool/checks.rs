@@ -45,6 +45,12 @@ fn errors(ctx: &Ctx) -> Result<()> {
     ensure!(said.contains("dmr-good"), "the device is not named: {said}");
     let said = tool.fail(&["load", "dmr-good", "--table", &bad], "", 6)?;
     ensure!(said.contains("the offset 'x'"), "not said what: {said}");
+    let said = tool.fail(&["--json", "load", "dmr-good", "--table", &bad], "", 6)?;
+    let error: serde_json::Value = serde_json::from_str(&said).with_context(|| said.clone())?;
+    let finding = &error["findings"][0];
+    ensure!(error["exit_code"] == 6 && finding["line"] == 1, "{error}");
+    let column = bad.find(" x").context("no x")? as u64 + 2;
+    ensure!(finding["column"] == column, "{error}");
     let own = format!("0 64 {linear} /dev/mapper/dmr-good 0");
     let said = tool.fail(&["load", "dmr-good", "--table", &own], "", 6)?;
     ensure!(said.contains("stand on itself"), "not said what: {said}");

@@ -58,24 +58,31 @@ pub fn check(
     }
     match errors {
         0 => Ok(()),
-        _ => Err(Failed::Table(said(&text, errors))),
+        // In JSON, what was found is told already.
+        _ => Err(Failed::Table {
+            message: said(&text, errors),
+            findings: Vec::new(),
+        }),
     }
 }
 
-/// Shows what is wrong with a table on standard error, if the kernel would refuse it.
+/// Shows what is wrong with a table on standard error, and ends the command if the kernel would
+/// refuse it.
 pub fn refuse(text: &Text, findings: &[Finding], json: bool) -> Result<(), Failed> {
     let errors = count(findings);
+    if !json {
+        anstream::eprint!("{}", drawn(text, findings));
+    }
     if errors == 0 {
         return Ok(());
     }
-    match json {
-        true => anstream::eprintln!("{}", json!({ "findings": as_json(text, findings) })),
-        false => anstream::eprint!("{}", drawn(text, findings)),
-    }
-    Err(Failed::Table(format!(
-        "{}; nothing was loaded\n  correct it, or let the kernel alone judge it with --nocheck",
-        said(text, errors)
-    )))
+    Err(Failed::Table {
+        message: format!(
+            "{}; nothing was loaded\n  correct it, or let the kernel alone judge it with --nocheck",
+            said(text, errors)
+        ),
+        findings: as_json(text, findings),
+    })
 }
 
 fn said(text: &Text, errors: usize) -> String {
