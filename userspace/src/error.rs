@@ -7,7 +7,7 @@ use std::{fmt, io, path::PathBuf};
 use nix::errno::Errno;
 use thiserror::Error;
 
-use crate::{concise::ConciseError, holders::Holder, name::NameError, table::TableError};
+use crate::{holders::Holder, name::NameError, table::TableError};
 
 /// The result of everything in this crate that talks to the kernel.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -82,14 +82,6 @@ pub enum Error {
         left: String,
         /// Why the swap failed.
         cause: Box<Error>,
-    },
-    /// A text that should be devices in the concise form.
-    #[error("{origin}: {source}")]
-    Concise {
-        /// Where the text came from.
-        origin: String,
-        /// What is wrong with it.
-        source: ConciseError,
     },
     /// The kernel's answer cannot be understood.
     #[error(

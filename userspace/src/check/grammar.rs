@@ -92,6 +92,45 @@ const THIN_POOL: &[Arg] = &[
     ("low water mark", Number),
 ];
 
+const LOG_WRITES: &[Arg] = &[("device", Device), ("log device", Device)];
+
+const CACHE: &[Arg] = &[
+    ("metadata device", Device),
+    ("cache device", Device),
+    ("origin", Device),
+    ("block size", Count),
+];
+
+const CLONE: &[Arg] = &[
+    ("metadata device", Device),
+    ("destination", Device),
+    ("source", Device),
+    ("region size", Count),
+];
+
+const WRITECACHE: &[Arg] = &[
+    ("type", Word),
+    ("origin", Device),
+    ("cache device", Device),
+    ("block size", Count),
+];
+
+const INTEGRITY: &[Arg] = &[
+    ("device", Device),
+    ("reserved sectors", Number),
+    ("tag size", Word),
+    ("mode", Word),
+];
+
+// What is used of the device is not what the line has.
+const UNSTRIPED: &[Arg] = &[
+    ("stripes", Count),
+    ("chunk size", Count),
+    ("stripe", Number),
+    ("device", Device),
+    ("offset", Number),
+];
+
 /// The targets that the kernel's own tree has, whether or not their arguments are known here.
 pub(super) const IN_TREE: &[&str] = &[
     "cache",
@@ -153,7 +192,12 @@ pub(super) fn of(target: &str) -> Option<Grammar> {
         "thin-pool" => (THIN_POOL, More::Counted("features")),
         "thin" => (&[("pool", Device), ("device id", Number)], More::Anything),
         "verity" => (VERITY, More::Counted("options")),
-        "log-writes" => (&[("device", Device), ("log device", Device)], More::Nothing),
+        "log-writes" => (LOG_WRITES, More::Anything),
+        "cache" => (CACHE, More::Anything),
+        "clone" => (CLONE, More::Anything),
+        "writecache" => (WRITECACHE, More::Counted("options")),
+        "integrity" => (INTEGRITY, More::Counted("options")),
+        "unstriped" => (UNSTRIPED, More::Nothing),
         "dust" => (
             &[
                 ("device", Device),

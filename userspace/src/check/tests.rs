@@ -97,6 +97,10 @@ fn a_table_in_order_is_left_alone() {
         "0 8 flakey /dev/sda 0 5 1 2 drop_writes error_reads",
         "0 8 raid whatever it is",
         "0 8 linear /dev/big 8",
+        "0 8 unstriped 2 8 1 /dev/sda 5000",
+        "0 8 integrity /dev/sda 0 - J 2 internal_hash:crc32c journal_sectors:8",
+        "0 8 log-writes /dev/sda /dev/sda",
+        "0 8 thin-pool /dev/sda /dev/sda 128 0 1 skip_block_zeroing",
     ];
     for text in good {
         assert_eq!(found(text), Vec::<String>::new(), "{text}");
@@ -178,6 +182,10 @@ fn argument_counts() {
     assert_eq!(
         found("0 8 delay /dev/sda 0 1 /dev/sda 0"),
         ["1: '' the delay of 'delay' is missing"]
+    );
+    assert_eq!(
+        found("0 8 cache /dev/sda /dev/sda /dev/sda"),
+        ["1: '' the block size of 'cache' is missing"]
     );
     assert_eq!(
         found("0 8 flakey /dev/sda 0 5 1 2 drop_writes"),

@@ -49,7 +49,7 @@ impl Failed {
             Failed::Dm(Error::NotRoot) => 4,
             Failed::Dm(Error::Refused(refusal)) if refusal.errno == Errno::EBUSY => 5,
             Failed::Dm(Error::Refused(refusal)) if refusal.errno == Errno::ENXIO => 3,
-            Failed::Table { .. } | Failed::Dm(Error::Table { .. } | Error::Concise { .. }) => 6,
+            Failed::Table { .. } | Failed::Dm(Error::Table { .. }) => 6,
             Failed::Differ => 7,
             _ => 1,
         }

@@ -12,7 +12,7 @@ use std::path::Path;
 pub fn cases() -> Vec<Case> {
     vec![
         case("tool::errors", errors),
-        case("tool::check_agrees_with_the_kernel", agrees_with_the_kernel),
+        case("tool::check_agrees_with_the_kernel", agrees_with_the_kernel).limit(120),
         case("tool::check_knows_who_has_a_device", knows_who_has_a_device),
         case("tool::check_hides_keys", hides_keys),
         case("tool::exit_codes", exit_codes),

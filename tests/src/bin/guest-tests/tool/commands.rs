@@ -281,7 +281,11 @@ fn concise_all_or_none(ctx: &Ctx) -> Result<()> {
     ensure!(said.contains("there is no target 'nothing'"), "{said}");
     let left = dmsetup(&["ls"])?;
     ensure!(!left.contains("dmr-"), "still there: {left}");
-    tool.fail(&["create", "--concise", "dmr-third,,x,rw,0 8 zero"], "", 6)?;
+    let said = tool.fail(&["create", "--concise", "dmr-third,,x,rw,0 8 zero"], "", 6)?;
+    ensure!(
+        said.contains("--concise:1:12"),
+        "the place is not named: {said}"
+    );
     tool.fail(&["create", "--concise", "dmr-third"], "", 6)?;
     Ok(())
 }

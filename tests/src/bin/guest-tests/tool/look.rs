@@ -19,6 +19,7 @@ pub fn cases() -> Vec<Case> {
         case("tool::colours", colours),
         case("tool::diff", diff),
         case("tool::stat", stat),
+        case("tool::manual_and_completions", manual_and_completions),
     ]
 }
 
@@ -179,6 +180,49 @@ fn diff(ctx: &Ctx) -> Result<()> {
     ensure!(found["data"] == serde_json::json!([]), "{found}");
     ensure!(found["tables_differ"].is_null(), "{found}");
     tool.fail(&["diff", "dmr-da", "dmr-nothing"], "", 3)?;
+    Ok(())
+}
+
+/// Each command has a page, and the completions are what their shell can read.
+fn manual_and_completions(ctx: &Ctx) -> Result<()> {
+    let tool = Tool::new(ctx, &[])?;
+    let directory = tempfile::TempDir::new()?;
+    tool.run(&["manual", &directory.path().to_string_lossy()])?;
+    let help = tool.run(&["--help"])?;
+    let commands = help
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| line.starts_with("  "))
+        .filter_map(|line| {
+            line.split_whitespace()
+                .next()
+                .filter(|_| !line.starts_with("   "))
+        });
+    let mut pages = 0;
+    for command in commands {
+        let page = directory.path().join(format!("dmrs-{command}.8"));
+        let text =
+            std::fs::read_to_string(&page).with_context(|| format!("no page of {command}"))?;
+        ensure!(
+            text.contains(".SH SYNOPSIS"),
+            "the page of {command} is {text}"
+        );
+        pages += 1;
+    }
+    ensure!(pages >= 20, "only {pages} commands in {help}");
+    let main = std::fs::read_to_string(directory.path().join("dmrs.8"))?;
+    ensure!(main.contains("Exit codes"), "no exit codes in {main}");
+    let bash = directory.path().join("bash");
+    std::fs::write(&bash, tool.run(&["completions", "bash"])?)?;
+    dm_rust_tests::process::run("bash", &["-n", &bash.to_string_lossy()])?;
+    for shell in ["zsh", "fish"] {
+        let text = tool.run(&["completions", shell])?;
+        ensure!(
+            text.contains("swap") && text.contains("dry-run"),
+            "{shell}: {text}"
+        );
+    }
     Ok(())
 }
 

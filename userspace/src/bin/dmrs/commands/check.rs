@@ -7,6 +7,7 @@ use std::io::Write;
 use annotate_snippets::{renderer::DecorStyle, AnnotationKind, Level, Renderer, Snippet};
 use dmrs::{
     check::{Finding, LiveSystem, Purpose, Severity},
+    concise::ConciseError,
     Dm, Error, Slot, Source,
 };
 use serde_json::{json, Value};
@@ -85,6 +86,28 @@ pub fn refuse(text: &Text, findings: &[Finding], json: bool) -> Result<(), Faile
     })
 }
 
+/// Shows what is wrong with devices in the concise form.
+pub fn concise_error(text: &Text, error: &ConciseError, json: bool) -> Failed {
+    let message = error.problem.to_string();
+    let (message, help) = match message.split_once(": ") {
+        Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
+        None => (message, None),
+    };
+    let line = text.text[..error.span.start].matches('\n').count() + 1;
+    let findings = [Finding {
+        severity: Severity::Error,
+        line,
+        span: error.span.clone(),
+        message,
+        label: String::new(),
+        help,
+    }];
+    match refuse(text, &findings, json) {
+        Err(failed) => failed,
+        Ok(()) => unreachable!("it is an error"),
+    }
+}
+
 fn said(text: &Text, errors: usize) -> String {
     let s = if errors == 1 { "" } else { "s" };
     format!("{errors} error{s} in {}", text.origin)
@@ -96,7 +119,7 @@ fn count(findings: &[Finding]) -> usize {
 }
 
 fn drawn(text: &Text, findings: &[Finding]) -> String {
-    let shown = Source::parse(&text.text).without_keys(&text.text);
+    let shown = text.without_keys();
     let renderer = Renderer::styled().decor_style(DecorStyle::Ascii);
     let mut out = String::new();
     for finding in findings {

@@ -10,7 +10,8 @@ use std::{
 
 use dmrs::{
     check::{LiveSystem, Purpose},
-    concise, name, Access, Device, DeviceId, Dm, Error, NewDevice, RemoveOptions, Slot, Table,
+    concise, name, Access, Device, DeviceId, Dm, Error, NewDevice, RemoveOptions, Slot, Source,
+    Table,
 };
 use zeroize::Zeroizing;
 
@@ -73,10 +74,10 @@ fn create_concise(
         },
         None => Text::read(&[], None)?,
     };
-    let parsed = concise::parse(&text.text).map_err(|source| Error::Concise {
-        origin: text.origin.clone(),
-        source,
-    })?;
+    let parsed = match concise::parse(&text.text) {
+        Ok(parsed) => parsed,
+        Err(error) => return Err(check::concise_error(&text, &error, json)),
+    };
     let major = dm_major();
     let mut made: Vec<DeviceId> = Vec::new();
     let mut make = || -> Result<(), Failed> {
@@ -181,6 +182,11 @@ impl Text {
             Ok(text) => Ok(Text { origin, text }),
             Err(source) => Err(Error::ReadTable { origin, source }),
         }
+    }
+
+    /// What can be shown of it, byte by byte.
+    pub fn without_keys(&self) -> String {
+        Source::parse(&self.text).without_keys(&self.text)
     }
 
     /// The table; what is found wrong with it is shown, and ends the command.
