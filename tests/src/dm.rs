@@ -318,6 +318,11 @@ impl MappedDevice {
         Ok(self.info()?.has(DM_ACTIVE_PRESENT_FLAG))
     }
 
+    /// Whether I/O to it waits.
+    pub fn is_suspended(&self) -> io::Result<bool> {
+        Ok(self.info()?.has(DM_SUSPEND_FLAG))
+    }
+
     /// `dmsetup deps`, as `major:minor`.
     pub fn deps(&self) -> io::Result<Vec<String>> {
         let data = self.call(DM_TABLE_DEPS_CMD, 0)?.data;

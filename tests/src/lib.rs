@@ -31,6 +31,7 @@ pub mod model;
 pub mod module;
 pub mod process;
 pub mod scenario;
+pub mod setting;
 pub mod slab;
 pub mod sys;
 pub mod sysfs;
@@ -40,3 +41,12 @@ pub mod zones;
 
 /// Bytes in a sector of the block layer.
 pub const SECTOR: u64 = 512;
+
+/// Bytes as tables have keys, in hexadecimal.
+pub fn hex(bytes: impl IntoIterator<Item = u8>) -> String {
+    use std::fmt::Write;
+    bytes.into_iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes all");
+        text
+    })
+}

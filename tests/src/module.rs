@@ -31,9 +31,18 @@ impl Module {
     /// # Errors
     /// What the kernel answers, `EEXIST` if it is loaded.
     pub fn load(&self) -> Result<(), Errno> {
+        self.load_with("")
+    }
+
+    /// As `insmod` with parameters.
+    ///
+    /// # Errors
+    /// As [`Module::load`].
+    pub fn load_with(&self, parameters: &str) -> Result<(), Errno> {
         let file =
             File::open(&self.path).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
-        rustix::system::finit_module(file, c"", 0)
+        let parameters = CString::new(parameters).map_err(|_| Errno::INVAL)?;
+        rustix::system::finit_module(file, &parameters, 0)
     }
 
     /// As `rmmod`, without waiting.

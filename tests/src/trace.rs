@@ -148,7 +148,22 @@ pub fn scsi_commands<T>(run: impl FnOnce() -> T) -> Result<(T, Vec<String>)> {
 /// order; then, since their order is up to the driver, completions and what was
 /// issued to the hardware, sorted.
 pub fn summary(events: &[Event]) -> String {
-    let unordered = |e: &Event| ["bio_complete", "rq_issue"].contains(&e.name.as_str());
+    summary_in(Order::Kept, events)
+}
+
+/// Whether requests are made in the order in which they were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// By the thread that asks for them, one after the other.
+    Kept,
+    /// By other threads.
+    Any,
+}
+
+/// As [`summary`], in another order.
+pub fn summary_in(order: Order, events: &[Event]) -> String {
+    let unordered =
+        |e: &Event| order == Order::Any || ["bio_complete", "rq_issue"].contains(&e.name.as_str());
     let (mut last, first): (Vec<_>, Vec<_>) = events.iter().partition(|e| unordered(e));
     last.sort();
     let lines = first.into_iter().chain(last);

@@ -9,7 +9,7 @@ use crate::disk::{digest, pattern, Disk, Mode};
 use crate::dm::{outcome, Line};
 use crate::lower::Lower;
 use crate::sys::{Ioctl, BLKDISCARD, BLKSECDISCARD, BLKZEROOUT};
-use crate::trace::{self, Trace};
+use crate::trace::{self, Order, Trace};
 use crate::twin::{Kind, Shape, Side, Target};
 use crate::{fio, sys, sysfs, SECTOR};
 use anyhow::{anyhow, ensure, Result};
@@ -51,10 +51,10 @@ const KINDS: &[(&str, Kind)] = &[
 /// `RWF_ATOMIC`, which rustix does not name.
 const ATOMIC: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x40);
 
-pub(super) fn cases(target: &'static Target) -> Vec<Case> {
+pub(super) fn cases(target: &'static Target, order: Order) -> Vec<Case> {
     let each = |&(name, kind): &(&str, Kind)| {
         case(format!("{}::bios::{name}", target.name), move |ctx| {
-            pass(ctx, target, kind)
+            pass(ctx, target, kind, order)
         })
     };
     super::kinds(target, KINDS).iter().map(each).collect()
@@ -162,16 +162,16 @@ fn steps(table: &[Line]) -> Vec<Step> {
     steps
 }
 
-fn pass(ctx: &Ctx, target: &'static Target, kind: Kind) -> Result<()> {
+fn pass(ctx: &Ctx, target: &'static Target, kind: Kind, order: Order) -> Result<()> {
     target.compare(ctx, |side| {
         side.each_shape(target, kind, |shape, lowers| {
-            pass_shape(side, shape, lowers)
+            pass_shape(side, shape, lowers, order)
         })?;
         side.note_log("log", "^device-mapper: ")
     })
 }
 
-fn pass_shape(side: &Side, shape: &Shape, lowers: &[Lower]) -> Result<()> {
+fn pass_shape(side: &Side, shape: &Shape, lowers: &[Lower], order: Order) -> Result<()> {
     let table = (shape.table)(&side.target, lowers);
     let device = side.device(&table)?;
     let disk = Disk::open(&device.path(), Mode::Direct)?;
@@ -186,7 +186,7 @@ fn pass_shape(side: &Side, shape: &Shape, lowers: &[Lower]) -> Result<()> {
     for (name, events) in trace.stop()? {
         side.note(
             format!("{} {name} below", shape.name),
-            trace::summary(&events),
+            trace::summary_in(order, &events),
         );
     }
     for (i, lower) in lowers.iter().enumerate() {

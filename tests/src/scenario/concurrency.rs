@@ -18,7 +18,8 @@ const LENGTH: Duration = Duration::from_secs(6);
 
 /// What the kernel says of bad tables and of messages to targets that take none.
 const PROVOKED: &str = "^device-mapper: table: .*: (Invalid|Not enough|No arguments|Couldn't parse|unknown target|Device lookup)\
-    |^device-mapper: ioctl: (error adding target|Target type does not support)";
+    |^device-mapper: ioctl: (error adding target|Target type does not support)\
+    |^device-mapper: (rust-)?crypt: unrecognised message received";
 
 /// For any target; `stores` tells whether it keeps what is written.
 pub fn cases(target: &'static Target, stores: bool) -> Vec<Case> {

@@ -5,6 +5,7 @@
 
 use crate::case::Case;
 use crate::lower::Loop;
+use crate::trace::Order;
 use crate::twin::{Kind, Target};
 
 pub mod access;
@@ -27,9 +28,23 @@ pub const MIB: u64 = 2048;
 /// All common tests of a target that keeps what is written.
 pub fn cases(target: &'static Target) -> Vec<Case> {
     let mut cases = cases_without_data(target);
-    cases.extend(bios::data_cases(target));
+    cases.extend(data_cases(target));
     cases.extend(pass_through::cases(target));
     cases.extend(cgroup::cases(target));
+    cases
+}
+
+/// All common tests of a target that keeps what is written, but does its work
+/// on threads of its own, where requests overtake each other.
+pub fn queued_cases(target: &'static Target) -> Vec<Case> {
+    let mut cases = common_cases(target, Order::Any);
+    cases.extend(data_cases(target));
+    cases.extend(cgroup::cases(target));
+    cases
+}
+
+fn data_cases(target: &'static Target) -> Vec<Case> {
+    let mut cases = bios::data_cases(target);
     cases.extend(live::cases(target));
     cases.extend(concurrency::cases(target, true));
     cases
@@ -37,9 +52,13 @@ pub fn cases(target: &'static Target) -> Vec<Case> {
 
 /// Those of them that do not need what is written to be there later.
 pub fn cases_without_data(target: &'static Target) -> Vec<Case> {
+    common_cases(target, Order::Kept)
+}
+
+fn common_cases(target: &'static Target, order: Order) -> Vec<Case> {
     let mut cases = status::cases(target);
     cases.extend(limits::cases(target));
-    cases.extend(bios::cases(target));
+    cases.extend(bios::cases(target, order));
     cases.extend(ioctls::cases(target));
     cases.extend(access::cases(target));
     cases.extend(refusal::cases(target));
