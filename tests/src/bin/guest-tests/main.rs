@@ -16,6 +16,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 mod counter;
+mod crypt;
 mod error;
 mod fuzz;
 mod harness;
@@ -45,6 +46,9 @@ struct Options {
     /// Run only a share of the tests: `2/3` for every third one, from the second on.
     #[arg(long, value_name = "N/OF", default_value = "1/1")]
     part: Part,
+    /// Also run the tests of targets that are not complete yet: crypt.
+    #[arg(long, env = "IN_PROGRESS", value_parser = clap::builder::FalseyValueParser::new())]
+    in_progress: bool,
     /// What the random tables are made of; `RUN:TABLE` begins with that table.
     #[arg(long, env = "SEED", default_value = fuzz::SEED)]
     seed: Seed,
@@ -63,6 +67,9 @@ fn all(options: &Options) -> Vec<Case> {
     cases.extend(zero::cases());
     cases.extend(error::cases());
     cases.extend(fuzz::cases(options.seed, options.rounds));
+    if options.in_progress {
+        cases.extend(crypt::cases());
+    }
     cases.extend(module::cases());
     cases.extend(tool::cases());
     cases.sort_by_key(Case::is_last);

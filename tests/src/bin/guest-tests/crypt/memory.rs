@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where in the kernel's memory keys are found: in a live device, and nowhere
+//! once the key was wiped or the device removed.
+
+use super::CRYPT;
+use anyhow::{ensure, Context, Result};
+use dm_rust_tests::case::{case, Case, Ctx};
+use dm_rust_tests::disk::{pattern, Disk, Mode};
+use dm_rust_tests::dm::{line, MappedDevice, Suspend};
+use dm_rust_tests::hex;
+use dm_rust_tests::lower::Lower;
+use dm_rust_tests::twin::Kind;
+use memchr::memmem::Finder;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+/// Ciphers and the lengths of their keys.
+const CIPHERS: &[(&str, usize)] = &[
+    ("aes-xts-plain64", 64),
+    ("aes-cbc-essiv:sha256", 32),
+    ("aes:64-cbc-lmk", 1040),
+    ("aes-cbc-tcw", 64),
+    ("aes-cbc-elephant", 32),
+];
+
+pub fn cases() -> Vec<Case> {
+    vec![case("crypt::memory::keys_are_gone", gone).limit(400)]
+}
+
+/// Devices of all ciphers, each with a key of its own.
+fn devices(
+    ctx: &Ctx,
+    lower: &Lower,
+    head: Head,
+    start: &str,
+) -> Result<Vec<(MappedDevice, Hidden)>> {
+    let target = ctx.env.target(CRYPT.name);
+    let mut devices = Vec::new();
+    for &(cipher, size) in CIPHERS {
+        let key = Hidden::new(size, head);
+        let device = MappedDevice::empty()?;
+        let params = format!("{cipher} {} 0 {} {start}", key.hex(), lower.node());
+        let loaded = device.load(&[line(0, 1024, &target, params)]);
+        if start == REFUSED {
+            ensure!(loaded.is_err(), "{cipher}: a bad table was taken");
+        } else {
+            loaded.context(cipher)?;
+            device.resume()?;
+            let disk = Disk::open(&device.path(), Mode::Direct)?;
+            disk.write(0, &pattern(1, 0, 64))?;
+            disk.read(0, 64)?;
+        }
+        devices.push((device, key));
+    }
+    ctx.take_log("^device-mapper: ")?;
+    Ok(devices)
+}
+
+/// A first sector that is none: the table is refused after the key was set.
+const REFUSED: &str = "x";
+
+fn gone(ctx: &Ctx) -> Result<()> {
+    let lower = Kind::Ram.make()?;
+    let head = fastrand::Rng::new().u32(..).to_le_bytes();
+    let wiped = devices(ctx, &lower, head, "0")?;
+    let removed = devices(ctx, &lower, head, "0")?;
+    let refused = devices(ctx, &lower, head, REFUSED)?;
+    let live: Vec<_> = wiped.iter().chain(&removed).map(|(_, key)| key).collect();
+    // They can be found where they are.
+    let found = search(&live, head, true)?;
+    ensure!(
+        found.iter().all(|n| *n > 0),
+        "keys of live devices were not found: {found:?} of {CIPHERS:?}, twice"
+    );
+    for (device, _) in &wiped {
+        device.suspend(Suspend::Flush)?;
+        device.message(0, "key wipe")?;
+    }
+    let mut gone = Vec::new();
+    for (how, devices) in [("removed", removed), ("refused", refused)] {
+        for ((cipher, _), (device, key)) in CIPHERS.iter().zip(devices) {
+            drop(device);
+            gone.push((format!("{cipher} {how}"), key));
+        }
+    }
+    let mut wiped_devices = Vec::new();
+    for ((cipher, _), (device, key)) in CIPHERS.iter().zip(wiped) {
+        wiped_devices.push(device);
+        gone.push((format!("{cipher} wiped"), key));
+    }
+    let keys: Vec<_> = gone.iter().map(|(_, key)| key).collect();
+    let found = search(&keys, head, false)?;
+    let left = gone.iter().zip(&found).filter(|(_, n)| **n > 0);
+    let left: Vec<_> = left
+        .map(|((name, _), n)| format!("{name} ({n} times)"))
+        .collect();
+    ensure!(
+        left.is_empty(),
+        "keys are left in memory: {}",
+        left.join(", ")
+    );
+    Ok(())
+}
+
+/// The first four bytes of each key and of each key's second half, masked: they
+/// are looked for, then the rest is compared.
+type Head = [u8; 4];
+
+/// A key that is never in the memory of this process as the kernel has it.
+struct Hidden(Vec<u8>);
+
+const MASK: u8 = 0xa5;
+
+/// So many bytes that are a key's are no chance.
+const PART: usize = 16;
+
+impl Hidden {
+    fn new(size: usize, head: Head) -> Hidden {
+        let mut rng = fastrand::Rng::new();
+        let mut key: Vec<u8> = (0..size).map(|_| rng.u8(..)).collect();
+        for start in Self::starts(size) {
+            key[start..start + 4].copy_from_slice(&head);
+        }
+        Hidden(key)
+    }
+
+    /// Where the parts are that are looked for.
+    fn starts(size: usize) -> [usize; 2] {
+        [0, size / 2 / PART * PART]
+    }
+
+    fn hex(&self) -> String {
+        hex(self.0.iter().map(|b| b ^ MASK))
+    }
+
+    /// Whether one of the parts of the key is at the start of `data`.
+    fn is_at(&self, data: &[u8]) -> bool {
+        Self::starts(self.0.len()).into_iter().any(|start| {
+            let part = &self.0[start..start + PART];
+            data.len() >= PART && data.iter().zip(part).all(|(a, b)| a ^ MASK == *b)
+        })
+    }
+}
+
+/// Looks through all memory that the kernel manages: how often each key is there;
+/// or, which is faster, until each was found once.
+fn search(keys: &[&Hidden], head: Head, enough: bool) -> Result<Vec<usize>> {
+    const STEP: usize = 1 << 20;
+    let kcore = File::open("/proc/kcore").context("the kernel does not show its memory")?;
+    let finder = Finder::new(&head.map(|b| b ^ MASK)).into_owned();
+    let mut found = vec![0; keys.len()];
+    let mut buffer = vec![0; STEP + PART];
+    for (offset, len) in segments(&kcore)? {
+        let mut at = 0;
+        while at < len {
+            let want = (STEP + PART).min(len - at);
+            // A page may not be there to be read.
+            let Ok(read) = kcore.read_at(&mut buffer[..want], offset + at as u64) else {
+                at += 4096;
+                continue;
+            };
+            ensure!(read > 0, "the kernel's memory ends at {at} of {len}");
+            for place in finder.find_iter(&buffer[..read]) {
+                for (key, found) in keys.iter().zip(&mut found) {
+                    *found += usize::from(key.is_at(&buffer[place..read]));
+                }
+            }
+            if enough && found.iter().all(|n| *n > 0) {
+                return Ok(found);
+            }
+            at += read.saturating_sub(PART).max(1);
+        }
+    }
+    Ok(found)
+}
+
+/// Where main memory is in the file: offsets and lengths.
+fn segments(kcore: &File) -> Result<Vec<(u64, usize)>> {
+    const LOAD: u32 = 1;
+    /// Where the kernel's own image is mapped a second time.
+    const IMAGE: u64 = 0xffff_ffff_8000_0000;
+    let mut header = [0; 64];
+    kcore.read_exact_at(&mut header, 0)?;
+    ensure!(
+        header.starts_with(b"\x7fELF\x02\x01"),
+        "not a 64-bit ELF file"
+    );
+    let long = |b: &[u8], at: usize| u64::from_le_bytes(b[at..at + 8].try_into().expect("eight"));
+    let short = |b: &[u8], at: usize| u16::from_le_bytes([b[at], b[at + 1]]);
+    let (start, size, count) = (long(&header, 32), short(&header, 54), short(&header, 56));
+    let mut found = Vec::new();
+    for i in 0..u64::from(count) {
+        let mut segment = [0; 56];
+        kcore.read_exact_at(&mut segment, start + i * u64::from(size))?;
+        let kind = u32::from_le_bytes(segment[..4].try_into()?);
+        let (offset, virt, phys) = (long(&segment, 8), long(&segment, 16), long(&segment, 24));
+        if kind == LOAD && phys != u64::MAX && virt < IMAGE {
+            found.push((offset, long(&segment, 32) as usize));
+        }
+    }
+    let bytes: usize = found.iter().map(|(_, len)| len).sum();
+    ensure!(bytes > 100 << 20, "{bytes} bytes of memory only");
+    Ok(found)
+}
