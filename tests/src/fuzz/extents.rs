@@ -25,6 +25,7 @@ pub fn extents(status: &[Line]) -> Option<Vec<Extent>> {
         let pairs = match line.target.as_str() {
             "linear" => &words[..],
             "striped" => words.get(2..)?,
+            super::CRYPT => words.get(3..5)?,
             "error" | "zero" => continue,
             _ => return None,
         };
@@ -65,10 +66,20 @@ mod tests {
             line(0, 8, "linear", "a 5"),
             line(8, 8, "zero", ""),
             line(16, 24, "striped", "3 4 a 1 b 2 a 13"),
+            line(40, 8, "crypt", "aes 00 7 c 4 1 allow_discards"),
         ];
         let found = extents(&table).unwrap();
         let found: Vec<_> = found.iter().map(|e| (&*e.device, e.start, e.len)).collect();
-        assert_eq!(found, [("a", 5, 8), ("a", 1, 8), ("b", 2, 8), ("a", 13, 8)]);
+        assert_eq!(
+            found,
+            [
+                ("a", 5, 8),
+                ("a", 1, 8),
+                ("b", 2, 8),
+                ("a", 13, 8),
+                ("c", 4, 8)
+            ]
+        );
         assert!(extents(&[line(0, 8, "linear", "a")]).is_none());
         assert!(extents(&[line(0, 8, "other", "a 0")]).is_none());
     }

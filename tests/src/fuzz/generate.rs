@@ -73,7 +73,53 @@ pub fn valid(rng: &mut Rng, read_only: bool, vanish: bool) -> Vec<Line> {
     generator.table
 }
 
+/// A table that the kernel takes, most lines of which are encrypted.
+pub fn encrypted(rng: &mut Rng, read_only: bool) -> Vec<Line> {
+    let unit = pick(rng, &[1, 8, 8]);
+    let mut devices: Vec<usize> = Vec::new();
+    for (i, spec) in POOL.iter().enumerate() {
+        let share = match spec.role {
+            Role::Plain(_) => 16,
+            Role::ReadOnly(_) => u32::from(read_only) * 16,
+            Role::Failing => 1,
+            _ => 0,
+        };
+        if unit % spec.block == 0 && rng.u32(..16) < share {
+            devices.push(i);
+        }
+    }
+    let mut generator = Generator {
+        rng,
+        unit,
+        devices,
+        taken: Vec::new(),
+        table: Vec::new(),
+        at: 0,
+    };
+    for i in 0..pick(generator.rng, &[1, 1, 1, 2, 3]) {
+        let device = pick(generator.rng, &generator.devices);
+        match generator.rng.u32(..6) {
+            0 if i > 0 => generator.linear(device),
+            1 if i > 0 => generator.error(device),
+            _ => generator.crypt(device),
+        }
+    }
+    generator.table
+}
+
 impl Generator<'_> {
+    fn crypt(&mut self, device: usize) {
+        let len = self.length();
+        match self.place(device, len) {
+            Some(start) => {
+                let device = device_form(self.rng, device);
+                let params = super::crypt::params(self.rng, &device, start, self.unit);
+                self.push(len, super::CRYPT, params);
+            }
+            None => self.push(len, "error", String::new()),
+        }
+    }
+
     fn line(&mut self) {
         let device = pick(self.rng, &self.devices);
         match self.rng.u32(..10) {

@@ -15,6 +15,7 @@ use fastrand::Rng;
 use std::fmt;
 use std::str::FromStr;
 
+mod crypt;
 mod extents;
 mod generate;
 mod io;
@@ -23,6 +24,7 @@ mod pool;
 mod shrink;
 mod tokens;
 
+pub use crypt::CRYPT;
 pub use extents::{extents, overlap, Extent};
 pub use io::{Action, Io, MOST};
 pub use pool::{Role, Spec, POOL, TRANSIENT};
@@ -97,6 +99,9 @@ pub struct Plan {
     pub vanish: Option<Vanish>,
     /// Templates of the lines, with in-tree names.
     pub table: Vec<Line>,
+    /// What is sent to the live device at its first sector: to it as it is, and
+    /// again when it is suspended.
+    pub messages: Vec<String>,
     /// What is done with the device if it takes the table.
     pub io: Vec<Io>,
 }
@@ -116,6 +121,60 @@ impl Plan {
         }
     }
 
+    /// As [`Plan::generate`], of a run with tables of the crypt target.
+    pub fn generate_crypt(run: u64, index: u64) -> Plan {
+        let mut rng = Rng::with_seed(run);
+        let mut rng = Rng::with_seed(rng.u64(..) ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let warns = |line: &Line| {
+            // The number of a device would be a number of keys, and each side has its own.
+            let device_as_cipher = line.params.trim_start().starts_with(['{', '\\']);
+            tokens::warns_in_tree(line) || crypt::warns_in_tree(line) || device_as_cipher
+        };
+        loop {
+            let mut plan = Self::encrypted(&mut rng);
+            if !plan.table.iter().any(warns) {
+                plan.io = io::generate(&mut rng, &plan.table);
+                return plan;
+            }
+        }
+    }
+
+    fn encrypted(rng: &mut Rng) -> Plan {
+        let read_only = rng.u32(..24) == 0;
+        let mut plan = Plan {
+            mood: Mood::Valid,
+            read_only,
+            live: true,
+            vanish: None,
+            table: generate::encrypted(rng, read_only),
+            messages: Vec::new(),
+            io: Vec::new(),
+        };
+        match rng.u32(..20) {
+            0..7 => {
+                if rng.u32(..3) == 0 {
+                    plan.messages = crypt::messages(rng, &plan.table[0]);
+                }
+            }
+            7..17 => {
+                plan.mood = Mood::Slip;
+                plan.live = rng.bool();
+                let line = rng.usize(..plan.table.len());
+                match rng.u32(..3) {
+                    0 => mutate::slip(rng, &mut plan),
+                    _ => crypt::slip(rng, &mut plan.table[line].params),
+                }
+            }
+            _ => {
+                plan.mood = Mood::Wild;
+                plan.live = rng.bool();
+                let len = tokens::pick(rng, &[8, 64, 64, 63, 1]);
+                plan.table = vec![crate::dm::line(0, len, CRYPT, crypt::wild(rng))];
+            }
+        }
+        plan
+    }
+
     fn any(rng: &mut Rng) -> Plan {
         let mut plan = Plan {
             mood: Mood::Valid,
@@ -123,6 +182,7 @@ impl Plan {
             live: true,
             vanish: None,
             table: Vec::new(),
+            messages: Vec::new(),
             io: Vec::new(),
         };
         match rng.u32(..20) {
@@ -169,6 +229,9 @@ impl fmt::Display for Plan {
         if let Some(when) = self.vanish {
             writeln!(f, "device {TRANSIENT} vanishes: {when:?}")?;
         }
+        for message in &self.messages {
+            writeln!(f, "  message {message:?}")?;
+        }
         for io in self.io.iter().filter(|_| self.live) {
             writeln!(f, "  {io}")?;
         }
@@ -208,6 +271,21 @@ mod tests {
         assert!(plans.iter().any(|p| p.vanish == Some(Vanish::Live)));
         assert!(plans.iter().any(|p| p.read_only));
         assert!(plans.iter().any(|p| p.table.len() > 4));
+    }
+
+    #[test]
+    fn crypt_has_plans_of_its_own() {
+        let plans: Vec<_> = (0..1000).map(|i| Plan::generate_crypt(1, i)).collect();
+        for (i, plan) in (0..).zip(&plans).step_by(50) {
+            assert_eq!(*plan, Plan::generate_crypt(1, i));
+        }
+        for mood in [Mood::Valid, Mood::Slip, Mood::Wild] {
+            assert!(plans.iter().filter(|p| p.mood == mood).count() > 100);
+        }
+        let has = |p: &&Plan| p.table.iter().any(|l| l.target == CRYPT);
+        assert!(plans.iter().filter(has).count() > 900);
+        assert!(plans.iter().filter(|p| !p.messages.is_empty()).count() > 50);
+        assert!(plans.iter().any(|p| p.table.len() > 1));
     }
 
     #[test]

@@ -160,6 +160,7 @@ mod tests {
                 live: true,
                 vanish: None,
                 table: valid(&mut rng, false, false),
+                messages: Vec::new(),
                 io: Vec::new(),
             };
             let mut after = before.clone();

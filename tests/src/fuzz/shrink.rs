@@ -54,6 +54,9 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
         p.io.clear();
     });
     add(&|p| p.vanish = None);
+    for i in 0..plan.messages.len() {
+        add(&|p| drop(p.messages.remove(i)));
+    }
     add(&|p| p.read_only = false);
     for (i, line) in plan.table.iter().enumerate() {
         let tokens: Vec<_> = line.params.split(' ').collect();
@@ -116,6 +119,7 @@ mod tests {
                 line(8, 8, "linear", "{1} 6 7"),
                 line(16, 8, "error", ""),
             ],
+            messages: Vec::new(),
             io: (0..20).map(io).collect(),
         };
         // A write at sector 4 of the line in the middle.

@@ -2,16 +2,16 @@
 
 //! Random tables and random I/O on both twins.
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, Result};
 use dm_rust_tests::case::{case, Case, Ctx};
 use dm_rust_tests::dm::Line;
-use dm_rust_tests::fuzz::{shrink, Plan, Seed, TARGETS};
+use dm_rust_tests::fuzz::{shrink, Plan, Seed, CRYPT, TARGETS};
 use dm_rust_tests::module::modprobe;
+use dm_rust_tests::setting::Setting;
 use dm_rust_tests::twin::Target;
 use pool::Pool;
 use state::{Seen, State, Twist};
 use std::cell::{Cell, RefCell};
-use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -49,15 +49,40 @@ pub fn cases(seed: Seed, rounds: u64) -> Vec<Case> {
     ]
 }
 
-fn tables(ctx: &Ctx, seed: Seed, rounds: u64) -> Result<()> {
+/// Random tables of the crypt target, and messages to its devices.
+pub fn crypt_cases(seed: Seed, rounds: u64) -> Vec<Case> {
+    vec![case("fuzz::crypt", move |ctx| crypt(ctx, seed, rounds)).limit(180 + rounds / 5)]
+}
+
+/// Has our target stand where a plan names the in-tree one.
+fn rename(ctx: &Ctx) -> Box<Twist> {
     let env = Arc::clone(&ctx.env);
-    let rename = move |line: &mut Line, _: &Pool| {
+    Box::new(move |line: &mut Line, _: &Pool| {
         // What is no target is as unknown without the prefix.
-        if TARGETS.contains(&line.target.as_str()) {
+        if TARGETS.contains(&line.target.as_str()) || line.target == CRYPT {
             line.target = env.target(&line.target);
         }
-    };
-    let fuzzer = Fuzzer::new(ctx, Box::new(rename))?;
+    })
+}
+
+fn tables(ctx: &Ctx, seed: Seed, rounds: u64) -> Result<()> {
+    let fuzzer = Fuzzer::new(ctx, rename(ctx))?;
+    report(&fuzzer, seed, rounds)
+}
+
+fn crypt(ctx: &Ctx, seed: Seed, rounds: u64) -> Result<()> {
+    for module in ["dm-crypt", "xts", "essiv", "crypto_null", "gcm"] {
+        modprobe(module, &[])?;
+    }
+    // No program is started to look for each cipher that there is not.
+    let _setting = Setting::new("/proc/sys/kernel/modprobe", "\n")?;
+    let mut fuzzer = Fuzzer::new(ctx, rename(ctx))?;
+    fuzzer.plan = Plan::generate_crypt;
+    fuzzer.name = "fuzz::crypt IN_PROGRESS=1";
+    report(&fuzzer, seed, rounds)
+}
+
+fn report(fuzzer: &Fuzzer, seed: Seed, rounds: u64) -> Result<()> {
     let run = fuzzer.run(seed, rounds)?;
     println!("\n  {}", run.summary);
     if !run.failures.is_empty() {
@@ -90,6 +115,10 @@ struct Fuzzer<'a> {
     aliases: Vec<(bool, String, String)>,
     /// How many failures end a run.
     enough: usize,
+    /// Makes the plans.
+    plan: fn(u64, u64) -> Plan,
+    /// The test that does it.
+    name: &'static str,
     /// What the last plan did on the in-tree side.
     seen: RefCell<Seen>,
     live: Cell<bool>,
@@ -109,6 +138,8 @@ impl<'a> Fuzzer<'a> {
             twist,
             aliases: Vec::new(),
             enough: FAILURES,
+            plan: Plan::generate,
+            name: "fuzz::tables",
             seen: RefCell::default(),
             live: Cell::new(false),
             _settings: [
@@ -147,7 +178,7 @@ impl<'a> Fuzzer<'a> {
                     side.borrow_mut().renew()?;
                 }
             }
-            let plan = Plan::generate(seed.run, index);
+            let plan = (self.plan)(seed.run, index);
             if let Err(error) = self.compare(&plan) {
                 failures.push(self.explain(seed, index, &plan, &error));
                 if failures.len() == self.enough {
@@ -175,7 +206,7 @@ impl<'a> Fuzzer<'a> {
         self.seen.take();
         TWINS.compare(self.ctx, |side| {
             let mut state = self.sides[usize::from(side.ours)].borrow_mut();
-            for name in TARGETS.iter().filter(|_| side.ours) {
+            for name in TARGETS.iter().chain([&CRYPT]).filter(|_| side.ours) {
                 side.alias(self.ctx.env.target(name), *name);
             }
             for (i, below) in state.pool.devices.iter().enumerate() {
@@ -218,7 +249,7 @@ impl<'a> Fuzzer<'a> {
         let again = |first: u64| {
             let seed = Seed { first, ..seed };
             let rounds = index - first + 1;
-            format!("make test T=fuzz::tables SEED={seed} ROUNDS={rounds}")
+            format!("make test T={} SEED={seed} ROUNDS={rounds}", self.name)
         };
         let mut text = format!("table {index} of seed {}: {error:#}\n", seed.run);
         if error.to_string().contains("the kernel reports a bug") {
@@ -258,31 +289,10 @@ impl<'a> Fuzzer<'a> {
             None => Ok(()),
             Some(difference) => bail!(
                 "after all tables, where none of them should write: {difference}\n\
-                 Find the table with less of them: make test T=fuzz::tables SEED={seed} ROUNDS={}",
+                 Find the table with less of them: make test T={} SEED={seed} ROUNDS={}",
+                self.name,
                 rounds / 2,
             ),
-        }
-    }
-}
-
-/// A setting of the kernel, put back when it is dropped.
-struct Setting {
-    path: &'static str,
-    before: String,
-}
-
-impl Setting {
-    fn new(path: &'static str, value: &str) -> Result<Setting> {
-        let before = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
-        fs::write(path, value).with_context(|| format!("cannot write {path}"))?;
-        Ok(Setting { path, before })
-    }
-}
-
-impl Drop for Setting {
-    fn drop(&mut self) {
-        if let Err(e) = fs::write(self.path, &self.before) {
-            dm_rust_tests::cleanup::left_behind(self.path, e);
         }
     }
 }

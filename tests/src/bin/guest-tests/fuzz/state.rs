@@ -4,7 +4,7 @@
 
 use super::pool::{stamp, Pool};
 use anyhow::{bail, Context, Result};
-use dm_rust_tests::dm::{errno_name, line, outcome, table_text, Line, MappedDevice};
+use dm_rust_tests::dm::{errno_name, line, outcome, table_text, Line, MappedDevice, Suspend};
 use dm_rust_tests::fuzz::{self, Action, Io, Plan, Role, Vanish, POOL};
 use dm_rust_tests::kmsg::{judge, Verdict};
 use dm_rust_tests::twin::Side;
@@ -203,6 +203,9 @@ impl State {
             self.pool.plug(false)?;
         }
         self.look(side, seen)?;
+        if !plan.messages.is_empty() && !self.messages(side, plan)? {
+            return Ok(());
+        }
         let active = self.device.table()?;
         let ranges = self.ranges(&active);
         seen.ranges = twin.map_or_else(|| ranges.clone().unwrap_or_default(), |t| t.ranges.clone());
@@ -226,6 +229,25 @@ impl State {
             self.read(device, start, len, &mut seen.data)?;
         }
         Ok(())
+    }
+
+    /// Sends the plan's messages. Whether the device lets I/O through afterwards.
+    fn messages(&mut self, side: &Side, plan: &Plan) -> Result<bool> {
+        for how in ["live", "suspended"] {
+            if how == "suspended" {
+                side.note("suspend", outcome(self.device.suspend(Suspend::Flush)));
+            }
+            for message in &plan.messages {
+                let sent = self.device.message(0, message);
+                side.note(format!("{how}: message {message:?}"), outcome(sent));
+                side.note("table", table_text(&self.device.table()?));
+            }
+        }
+        let resumed = self.device.resume();
+        let through = resumed.is_ok();
+        side.note("resume after messages", outcome(resumed));
+        self.log(side)?;
+        Ok(through)
     }
 
     /// Notes the kernel log. A report of a bug ends all.
