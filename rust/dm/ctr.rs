@@ -3,7 +3,7 @@
 //! Making a target.
 
 use super::{
-    device::{Device, DeviceList},
+    device::{self, Device},
     event::{EventList, TableEvent},
     Arg, DmTarget, Sector,
 };
@@ -72,27 +72,82 @@ pub struct Constructor<'ti> {
 }
 
 /// What a target has borrowed for `'ti`, to be given back when the target is gone.
+///
+/// There is one with each segment of each table. Nearly all targets have one device and nothing
+/// else, so that one is here, and the rest in memory of its own.
 pub(super) struct Resources {
-    devices: DeviceList,
+    first: Option<NonNull<bindings::dm_dev>>,
+    more: Option<KBox<More>>,
+}
+
+/// What few targets have: one reference for each further call of `dm_get_device`, and events.
+struct More {
+    devices: KVec<NonNull<bindings::dm_dev>>,
     events: EventList,
 }
 
 impl Resources {
     pub(super) fn new() -> Self {
         Self {
-            devices: DeviceList::new(),
-            events: EventList::new(),
+            first: None,
+            more: None,
         }
     }
 
+    fn more(&mut self) -> Result<&mut More, AllocError> {
+        let more = match self.more.take() {
+            Some(more) => more,
+            None => KBox::new(
+                More {
+                    devices: KVec::new(),
+                    events: EventList::new(),
+                },
+                GFP_KERNEL,
+            )?,
+        };
+
+        Ok(self.more.insert(more))
+    }
+
+    /// Makes room for one more device, so that [`push_device`](Self::push_device) cannot fail.
+    fn reserve_device(&mut self) -> Result {
+        if self.first.is_some() {
+            self.more()?.devices.reserve(1, GFP_KERNEL)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over a reference. There must be room, see [`reserve_device`](Self::reserve_device).
+    fn push_device(&mut self, dev: NonNull<bindings::dm_dev>) {
+        if self.first.is_none() {
+            self.first = Some(dev);
+        } else if let Some(more) = &mut self.more {
+            // There is room. Without it the reference would leak, which device mapper reports when
+            // the table is destroyed.
+            let _ = more.devices.push_within_capacity(dev);
+        }
+    }
+
+    /// Waits for events, and closes all devices, the last one first.
+    ///
     /// # Safety
     ///
     /// They belong to `ti`, whose constructor has failed or whose destructor is running. Nothing
     /// that was borrowed is used any more.
-    pub(super) unsafe fn release(self, ti: NonNull<bindings::dm_target>) {
-        self.events.cancel_all();
-        // SAFETY: As the caller says.
-        unsafe { self.devices.put_all(ti) };
+    pub(super) unsafe fn release(mut self, ti: NonNull<bindings::dm_target>) {
+        if let Some(more) = &mut self.more {
+            more.events.cancel_all();
+        }
+        while let Some(dev) = self.pop_device() {
+            // SAFETY: The reference was held here, and is given up. The rest is as the caller says.
+            unsafe { device::put(ti, dev) };
+        }
+    }
+
+    fn pop_device(&mut self) -> Option<NonNull<bindings::dm_dev>> {
+        let last = self.more.as_mut().and_then(|more| more.devices.pop());
+
+        last.or_else(|| self.first.take())
     }
 }
 
@@ -152,7 +207,7 @@ impl<'ti> Constructor<'ti> {
     pub fn get_device(&mut self, path: Arg<'_>, message: &'static CStr) -> CtrResult<&'ti Device> {
         let failed = |errno| CtrError::new(errno, message);
 
-        self.resources.devices.reserve().map_err(failed)?;
+        self.resources.reserve_device().map_err(failed)?;
 
         // SAFETY: By the type invariants the target is valid.
         let table = unsafe { (*self.ti.as_ptr()).table };
@@ -172,7 +227,7 @@ impl<'ti> Constructor<'ti> {
         .map_err(failed)?;
 
         let dev = NonNull::new(dev).ok_or(failed(ENODEV))?;
-        self.resources.devices.push(dev);
+        self.resources.push_device(dev);
 
         // SAFETY: `Resources` hold the reference that `dm_get_device` took. It is put after the
         // target was dropped, or when the constructor has failed: not before the end of `'ti`.
@@ -189,7 +244,7 @@ impl<'ti> Constructor<'ti> {
         let table = unsafe { (*self.ti.as_ptr()).table };
         // SAFETY: A target belongs to a table, which outlives it; `Resources::release` is called
         // while the target is still there.
-        let event = unsafe { self.resources.events.add(table) }?;
+        let event = unsafe { self.resources.more()?.events.add(table) }?;
 
         // SAFETY: `Resources` hold the event. It is freed after the target was dropped, or when the
         // constructor has failed: not before the end of `'ti`.

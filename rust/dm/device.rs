@@ -83,57 +83,13 @@ impl Device {
     }
 }
 
-/// The devices that one target has opened: one reference for each call of `dm_get_device`.
+/// Gives a reference to a device back.
 ///
-/// Nearly all targets have one, so the first needs no memory of its own.
-pub(super) struct DeviceList {
-    first: Option<NonNull<bindings::dm_dev>>,
-    rest: KVec<NonNull<bindings::dm_dev>>,
-}
-
-// SAFETY: The references belong to the table and to no thread.
-unsafe impl Send for DeviceList {}
-// SAFETY: Nothing can be done with a shared list.
-unsafe impl Sync for DeviceList {}
-
-impl DeviceList {
-    pub(super) fn new() -> Self {
-        Self {
-            first: None,
-            rest: KVec::new(),
-        }
-    }
-
-    /// Makes room for one more, so that [`push`](Self::push) cannot fail.
-    pub(super) fn reserve(&mut self) -> Result {
-        if self.first.is_some() {
-            self.rest.reserve(1, GFP_KERNEL)?;
-        }
-        Ok(())
-    }
-
-    /// Takes over a reference. There must be room, see [`reserve`](Self::reserve).
-    pub(super) fn push(&mut self, dev: NonNull<bindings::dm_dev>) {
-        if self.first.is_none() {
-            self.first = Some(dev);
-        } else {
-            // There is room. Without it the reference would leak, which device mapper reports when
-            // the table is destroyed.
-            let _ = self.rest.push_within_capacity(dev);
-        }
-    }
-
-    /// Closes all devices, the last one first.
-    ///
-    /// # Safety
-    ///
-    /// The devices were opened for `ti`, whose constructor has failed or whose destructor is
-    /// running, and no reference to any of them is left.
-    pub(super) unsafe fn put_all(mut self, ti: NonNull<bindings::dm_target>) {
-        while let Some(dev) = self.rest.pop().or_else(|| self.first.take()) {
-            // SAFETY: The list holds this reference, and gives it up here. The caller says that
-            // nobody uses it, and that this is the time when the table may be changed.
-            unsafe { bindings::dm_put_device(ti.as_ptr(), dev.as_ptr()) };
-        }
-    }
+/// # Safety
+///
+/// `dm_get_device` took this reference for `ti`, whose constructor has failed or whose destructor
+/// is running. It is given up here, and not used any more.
+pub(super) unsafe fn put(ti: NonNull<bindings::dm_target>, dev: NonNull<bindings::dm_dev>) {
+    // SAFETY: As the caller says; this is the time when the table's list of devices may be changed.
+    unsafe { bindings::dm_put_device(ti.as_ptr(), dev.as_ptr()) };
 }

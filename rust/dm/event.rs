@@ -88,10 +88,11 @@ impl EventList {
     ///
     /// No reference to any of them may be left; see
     /// [`Constructor::event`](super::Constructor::event).
-    pub(super) fn cancel_all(self) {
+    pub(super) fn cancel_all(&mut self) {
         for event in &self.0 {
             // SAFETY: By the type invariants the work is initialised. Nobody can trigger it again.
             unsafe { bindings::flush_work(event.work.get()) };
         }
+        self.0.clear();
     }
 }
