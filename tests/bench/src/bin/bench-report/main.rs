@@ -134,7 +134,7 @@ fn compare(now: &Path, baseline: &Path) -> Result<bool> {
         "no row is in both: there is nothing to compare"
     );
     for difference in compare::surroundings(&now, &baseline) {
-        println!("Unlike the baseline's, {difference}. Ours may move as the twin does.");
+        println!("Other surroundings: {difference}. What the twin moved by is not counted.");
     }
     match verdict.moved.len() {
         0 => println!(
