@@ -116,7 +116,7 @@ impl Dm {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchDevice`] or [`Error::Refused`]; [`Refusal::left_suspended`] then tells
+    /// [`Error::NoSuchDevice`] or [`Error::Refused`]; [`crate::Refusal::left_suspended`] then tells
     /// whether the device has been left suspended.
     pub fn resume(&self, id: &DeviceId, options: SuspendOptions) -> Result<Info> {
         let info = self.info(id, Slot::Live)?;

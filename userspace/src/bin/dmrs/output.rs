@@ -117,6 +117,7 @@ pub fn identity(info: &Info) -> Value {
     json!({
         "name": info.shown_name(),
         "uuid": info.uuid.as_ref().map(|uuid| name::show_uuid(uuid)),
+        "kernel_name": format!("dm-{}", info.device.minor),
         "major": info.device.major,
         "minor": info.device.minor,
     })

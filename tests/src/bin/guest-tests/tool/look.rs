@@ -170,6 +170,14 @@ fn diff(ctx: &Ctx) -> Result<()> {
         text.contains(&format!("{linear} {}", second.devno())),
         "{text}"
     );
+    // Less than a block is compared as one.
+    let out = tool.output(
+        &["--json", "diff", "dmr-da", "dmr-db", "--range", "2041+1"],
+        "",
+    )?;
+    let found: Value = serde_json::from_slice(&out.stdout)?;
+    let expected = serde_json::json!([{ "start": 2040, "length": 8 }]);
+    ensure!(found["data"] == expected, "{found}");
     // Any block device will do.
     let node = second.node();
     let out = tool.output(

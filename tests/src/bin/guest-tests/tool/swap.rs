@@ -18,6 +18,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         case("tool::swap_dry_run", dry_run),
         case("tool::swap_what_has_no_twin", what_has_no_twin),
+        case("tool::swap_many_lines_read_only", many_lines_read_only),
         case("tool::swap_under_verified_io_on_lvm", on_lvm).limit(180),
         case(
             "tool::swap_below_a_mounted_file_system",
@@ -149,6 +150,42 @@ fn dry_run(ctx: &Ctx) -> Result<()> {
     expect_live("dmr-dry", &in_rust(&before))?;
     tool.run(&["swap", "dmr-dry", "--to", "c"])?;
     expect_live("dmr-dry", &before)
+}
+
+/// A table that takes more than the first buffer, of a device that can only be read and stays so.
+fn many_lines_read_only(ctx: &Ctx) -> Result<()> {
+    ctx.module()?;
+    let lower = lower::ram()?;
+    let tool = Tool::new(ctx, &["dmr-many"])?;
+    const LINES: usize = 500;
+    let lines = (0..LINES).map(|n| match n % 3 {
+        0 => format!("{} 8 zero\n", n * 8),
+        _ => format!("{} 8 linear {} {}\n", n * 8, lower.devno(), n * 16),
+    });
+    let table: String = lines.collect();
+    tool.run_with(&["create", "--readonly", "dmr-many"], &table)?;
+    let before = dmsetup(&["table", "dmr-many"])?;
+    let digest = || process::run("sha256sum", &["/dev/mapper/dmr-many"]);
+    let sum = digest()?;
+    for (to, expected) in [("rust", in_rust(&before)), ("c", before.clone())] {
+        let said = tool.json(&["swap", "dmr-many", "--to", to])?;
+        ensure!(
+            said["changes"] == LINES,
+            "{} lines were swapped",
+            said["changes"]
+        );
+        ensure!(
+            dmsetup(&["table", "dmr-many"])? == expected,
+            "another table"
+        );
+        ensure!(
+            field("dmr-many", "attr")? == "L--r",
+            "{}",
+            field("dmr-many", "attr")?
+        );
+        ensure!(digest()? == sum, "what is read has changed");
+    }
+    Ok(())
 }
 
 /// All of it or none of it, and only what is running.

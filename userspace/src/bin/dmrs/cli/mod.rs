@@ -343,6 +343,15 @@ pub struct Check {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+The new table is loaded beside the live one, and one request lets the kernel finish the I/O that is \
+under way, exchange the tables, and go on. If a step fails, or this is interrupted or killed, the \
+device runs on with the table that it had. What a kill may leave, a table in the inactive slot, the \
+next swap finds and removes.
+
+Keys go from one table to the other without being shown. A LUKS mapping whose key is in a keyring \
+('table' shows it as :SIZE:logon:NAME) is refused by the kernel with ENOKEY, since that key is gone \
+once cryptsetup has ended: run 'cryptsetup refresh --disable-keyring NAME' before.")]
 pub struct Swap {
     /// The device's name, number or path
     pub device: String,

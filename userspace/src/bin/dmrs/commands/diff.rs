@@ -28,6 +28,8 @@ use crate::{
 };
 
 const SECTOR: u64 = 512;
+/// The largest logical block there is, in bytes.
+const BLOCK: u64 = 4096;
 
 /// One of the two.
 struct Side {
@@ -174,7 +176,11 @@ fn compare_data(
 ) -> Result<Vec<Range<u64>>, Failed> {
     let common = a.sectors.min(b.sectors);
     let (start, end) = match range {
-        Some((start, length)) => (start.min(common), (start + length).min(common)),
+        // Whole blocks, in which any device can be read.
+        Some((start, length)) => {
+            let end = (start + length).next_multiple_of(BLOCK / SECTOR);
+            (start.min(common), end.min(common))
+        }
         None => (0, common),
     };
     let bytes = start * SECTOR..end * SECTOR;
