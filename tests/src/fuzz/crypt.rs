@@ -210,8 +210,9 @@ pub fn messages(rng: &mut Rng, line: &Line) -> Vec<String> {
 
 /// Whether the in-tree target would follow a bad pointer or make the kernel warn.
 ///
-/// It looks for a second colon in `integrity:16` that need not be there; and
-/// asks for memory for as many keys, or as long ones, as the table says.
+/// It looks for a second colon in `integrity:16` that need not be there; it puts
+/// the key in an order for `authenc`, which need not be the cipher; and it asks
+/// for memory for as many keys, or as long ones, as the table says.
 pub fn warns_in_tree(line: &Line) -> bool {
     if line.target != CRYPT {
         return false;
@@ -232,10 +233,13 @@ pub fn warns_in_tree(line: &Line) -> bool {
         text.strip_prefix("integrity:")
             .is_some_and(|rest| !rest.contains(':'))
     };
+    let begins =
+        |prefix: &str| (5..args.len()).any(|i| text(i).is_some_and(|t| t.starts_with(prefix)));
+    let other_order = begins("integrity:") && begins("integrity_key_size:");
     let long_key = text(1).is_some_and(|k| k.starts_with(':') && number(&k[1..]) > 4096);
     let keys = text(0).and_then(|c| Some(number(c.split_once(':')?.1)));
     let many_keys = text(0).is_some_and(|c| !c.starts_with("capi:")) && keys > Some(64);
-    (5..args.len()).any(integrity) || long_key || many_keys
+    (5..args.len()).any(integrity) || other_order || long_key || many_keys
 }
 
 #[cfg(test)]
@@ -249,6 +253,9 @@ mod tests {
         assert!(warns("aes - 0 {0} 0 1 integrity:16"));
         assert!(warns("aes - 0 {0} 0 2 allow_discards integrity:16x"));
         assert!(!warns("aes - 0 {0} 0 1 integrity:16:"));
+        assert!(warns(
+            "aes - 0 {0} 0 2 integrity_key_size:1 integrity:16:aead"
+        ));
         assert!(warns("aes :99999:user:x 0 {0} 0"));
         assert!(!warns("aes :64:user:x 0 {0} 0"));
         assert!(warns("aes:4294967295-cbc-plain 00 0 {0} 0"));

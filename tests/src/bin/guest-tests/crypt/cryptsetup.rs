@@ -20,7 +20,7 @@ const AS_CRYPT: &str = "as_crypt=1";
 
 pub fn cases() -> Vec<Case> {
     type Test = fn(&Ctx) -> Result<()>;
-    let tests: [(&str, Test); 13] = [
+    let tests: [(&str, Test); 14] = [
         ("luks1", |ctx| luks(ctx, &["--type", "luks1"])),
         ("luks2", |ctx| {
             luks(ctx, &["--type", "luks2", "--sector-size", "512"])
@@ -79,6 +79,7 @@ pub fn cases() -> Vec<Case> {
             )
         }),
         ("plain", plain),
+        ("truecrypt", truecrypt),
         ("loop_aes", loop_aes),
         ("suspend", suspend),
         ("resize", resize),
@@ -341,6 +342,41 @@ fn plain_open(args: &[&str]) -> Result<Open> {
     let mut open = Open { disk: None };
     open.disk = Some(Disk::open(&node(), Mode::Direct)?);
     Ok(open)
+}
+
+/// A volume made elsewhere, by `tests/known-answers/truecrypt.py`.
+fn truecrypt(ctx: &Ctx) -> Result<()> {
+    const MADE: &[u8] = include_bytes!("../../../../known-answers/truecrypt.bin");
+    const DATA: u64 = 256;
+    let lower = Kind::Ram.make()?;
+    let raw = lower.open()?;
+    let (header, data) = MADE.split_at(512);
+    raw.write(0, header)?;
+    raw.write(DATA, data)?;
+    drop(raw);
+    let node = lower.node();
+    let args = [
+        "open",
+        "--type",
+        "tcrypt",
+        "--disable-veracrypt",
+        &node,
+        NAME,
+    ];
+    {
+        let _provided = provide(ctx, Ours)?;
+        let volume = plain_open(&args)?;
+        let wanted = super::known_answers::plaintext();
+        expect_equal(
+            &volume.disk()?.read(0, data.len() as u64 / 512)?,
+            &wanted,
+            0,
+        )?;
+        volume.write(1)?;
+    }
+    let _provided = provide(ctx, InTree)?;
+    let volume = plain_open(&args)?;
+    volume.check(1)
 }
 
 /// Keys of loop-AES, version 3: 65 lines.

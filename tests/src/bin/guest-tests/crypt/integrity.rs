@@ -269,10 +269,11 @@ fn tampered(ctx: &Ctx) -> Result<()> {
             side.note(cipher, disk.read(0, 64)? == data);
             // Where the ciphertext of sector 32 is on the raw disk.
             let above = Disk::open(&below.device.path(), Mode::Direct)?;
-            let wanted = above.read(32, 1);
+            let wanted = above.read(32, sector_size(options) / SECTOR);
             let wanted = wanted.context("the ciphertext cannot be read below")?;
+            let wanted = &wanted[..SECTOR as usize];
             let raw = lower.open()?;
-            let at = find(&raw, lower.sectors(), &wanted).context("no ciphertext on the disk")?;
+            let at = find(&raw, lower.sectors(), wanted).context("no ciphertext on the disk")?;
             let mut sector = raw.read(at, 1)?;
             for byte in [0, 1, 15, 16, 300, 511] {
                 sector[byte] ^= 1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is on the disk, compared with what `tests/known-answers/crypt.py`
+//! What is on the disk, compared with what `tests/known-answers/dm_crypt.py`
 //! computed without a kernel: ours and the in-tree target could be wrong together.
 
 use super::CRYPT;
@@ -14,7 +14,7 @@ use dm_rust_tests::SECTOR;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-const ANSWERS: &str = include_str!("../../../../known-answers/crypt.json");
+const ANSWERS: &str = include_str!("../../../../known-answers/dm_crypt.json");
 
 /// Sectors that are written.
 const SECTORS: u64 = 16;
@@ -44,7 +44,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// As the script has it: the byte at `i` follows from `i` alone.
-fn plaintext() -> Vec<u8> {
+pub fn plaintext() -> Vec<u8> {
     let bytes = 0..(SECTORS * SECTOR) as usize;
     bytes.map(|i| ((i * 197) ^ (i >> 7)) as u8).collect()
 }

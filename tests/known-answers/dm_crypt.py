@@ -7,7 +7,7 @@ initialisation vectors are computed here, from their descriptions in dm-crypt's 
 the papers behind them. To make the answers anew:
 
     pip install cryptography
-    tests/known-answers/crypt.py > tests/known-answers/crypt.json
+    tests/known-answers/dm_crypt.py > tests/known-answers/dm_crypt.json
 """
 
 import hashlib
