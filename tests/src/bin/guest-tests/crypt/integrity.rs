@@ -230,6 +230,7 @@ fn never_written(ctx: &Ctx) -> Result<()> {
         for &(cipher, key, tag, options) in &CIPHERS[..8] {
             let lower = side.lower(Kind::Ram, 0)?;
             let below = Integrity::new(&lower, tag, sector_size(options))?;
+            side.alias(below.device.kernel_name(), "BELOW");
             let params = Params {
                 options,
                 ..Params::new(cipher, key)

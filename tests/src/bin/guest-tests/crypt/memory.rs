@@ -70,8 +70,8 @@ fn gone(ctx: &Ctx) -> Result<()> {
     // They can be found where they are.
     let found = search(&live, head, true)?;
     ensure!(
-        found.iter().all(|n| *n > 0),
-        "keys of live devices were not found: {found:?} of {CIPHERS:?}, twice"
+        found.iter().all(|places| !places.is_empty()),
+        "keys of live devices were not found: {found:x?} of {CIPHERS:?}, twice"
     );
     for (device, _) in &wiped {
         device.suspend(Suspend::Flush)?;
@@ -91,9 +91,12 @@ fn gone(ctx: &Ctx) -> Result<()> {
     }
     let keys: Vec<_> = gone.iter().map(|(_, key)| key).collect();
     let found = search(&keys, head, false)?;
-    let left = gone.iter().zip(&found).filter(|(_, n)| **n > 0);
+    let left = gone
+        .iter()
+        .zip(&found)
+        .filter(|(_, places)| !places.is_empty());
     let left: Vec<_> = left
-        .map(|((name, _), n)| format!("{name} ({n} times)"))
+        .map(|((name, _), places)| format!("{name} at {places:x?}"))
         .collect();
     ensure!(
         left.is_empty(),
@@ -143,15 +146,15 @@ impl Hidden {
     }
 }
 
-/// Looks through all memory that the kernel manages: how often each key is there;
-/// or, which is faster, until each was found once.
-fn search(keys: &[&Hidden], head: Head, enough: bool) -> Result<Vec<usize>> {
+/// Looks through all memory that the kernel manages: at which addresses each key
+/// is; or, which is faster, until each was found once.
+fn search(keys: &[&Hidden], head: Head, enough: bool) -> Result<Vec<Vec<u64>>> {
     const STEP: usize = 1 << 20;
     let kcore = File::open("/proc/kcore").context("the kernel does not show its memory")?;
     let finder = Finder::new(&head.map(|b| b ^ MASK)).into_owned();
-    let mut found = vec![0; keys.len()];
+    let mut found = vec![Vec::new(); keys.len()];
     let mut buffer = vec![0; STEP + PART];
-    for (offset, len) in segments(&kcore)? {
+    for (offset, start, len) in segments(&kcore)? {
         let mut at = 0;
         while at < len {
             let want = (STEP + PART).min(len - at);
@@ -163,10 +166,12 @@ fn search(keys: &[&Hidden], head: Head, enough: bool) -> Result<Vec<usize>> {
             ensure!(read > 0, "the kernel's memory ends at {at} of {len}");
             for place in finder.find_iter(&buffer[..read]) {
                 for (key, found) in keys.iter().zip(&mut found) {
-                    *found += usize::from(key.is_at(&buffer[place..read]));
+                    if key.is_at(&buffer[place..read]) {
+                        found.push(start + (at + place) as u64);
+                    }
                 }
             }
-            if enough && found.iter().all(|n| *n > 0) {
+            if enough && found.iter().all(|places| !places.is_empty()) {
                 return Ok(found);
             }
             at += read.saturating_sub(PART).max(1);
@@ -175,8 +180,8 @@ fn search(keys: &[&Hidden], head: Head, enough: bool) -> Result<Vec<usize>> {
     Ok(found)
 }
 
-/// Where main memory is in the file: offsets and lengths.
-fn segments(kcore: &File) -> Result<Vec<(u64, usize)>> {
+/// Where main memory is in the file: offsets, physical addresses and lengths.
+fn segments(kcore: &File) -> Result<Vec<(u64, u64, usize)>> {
     const LOAD: u32 = 1;
     /// Where the kernel's own image is mapped a second time.
     const IMAGE: u64 = 0xffff_ffff_8000_0000;
@@ -196,10 +201,10 @@ fn segments(kcore: &File) -> Result<Vec<(u64, usize)>> {
         let kind = u32::from_le_bytes(segment[..4].try_into()?);
         let (offset, virt, phys) = (long(&segment, 8), long(&segment, 16), long(&segment, 24));
         if kind == LOAD && phys != u64::MAX && virt < IMAGE {
-            found.push((offset, long(&segment, 32) as usize));
+            found.push((offset, phys, long(&segment, 32) as usize));
         }
     }
-    let bytes: usize = found.iter().map(|(_, len)| len).sum();
+    let bytes: usize = found.iter().map(|(_, _, len)| len).sum();
     ensure!(bytes > 100 << 20, "{bytes} bytes of memory only");
     Ok(found)
 }
