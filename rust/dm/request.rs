@@ -66,6 +66,10 @@ pub(super) unsafe extern "C" fn clone_and_map<T: TargetType>(
 
 /// `release_clone_rq`, which device mapper requires beside `clone_and_map_rq`. There is no clone
 /// to release.
+///
+/// # Safety
+///
+/// Any caller may call this: it does nothing.
 pub(super) unsafe extern "C" fn release_clone(
     _clone: *mut bindings::request,
     _context: *mut bindings::map_info,
