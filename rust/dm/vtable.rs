@@ -8,8 +8,8 @@
 //! lifetime is `'static`, nor use it as such.
 
 use super::{
-    ctr::Resources, per_bio, request, Args, Bio, Callout, Constructor, CtrError, DmTarget, EndBio, Ioctl,
-    QueueLimits, Status, StatusLine, StatusType, Target, TargetType, ZoneReport,
+    ctr::Resources, per_bio, request, Args, Bio, Callout, Constructor, CtrError, DmTarget, EndBio,
+    Ioctl, QueueLimits, Status, StatusLine, StatusType, Target, TargetType, ZoneReport,
 };
 use crate::bindings;
 use core::{ops::ControlFlow, ptr::NonNull};
