@@ -3,8 +3,15 @@
  * What bindgen reads: the headers that the `kernel` crate's bindings leave out,
  * and the functions of helpers.c.
  */
+#include <crypto/aead.h>
+#include <crypto/skcipher.h>
+#include <linux/bio-integrity.h>
+#include <linux/crypto.h>
 #include <linux/dax.h>
 #include <linux/device-mapper.h>
+#include <linux/list_sort.h>
+#include <linux/mempool.h>
+#include <linux/percpu_counter.h>
 #include <linux/workqueue.h>
 
 /* Macros with a cast, which bindgen does not see through. */
@@ -23,3 +30,74 @@ sector_t dm_rust_helper_get_start_sect(struct block_device *bdev);
 dev_t dm_rust_helper_bio_dev(const struct bio *bio);
 void dm_rust_helper_init_work(struct work_struct *work, work_func_t func);
 bool dm_rust_helper_schedule_work(struct work_struct *work);
+
+/* Log lines with the prefix of device mapper's own. */
+void dm_rust_helper_warn(const char *target, const char *message);
+void dm_rust_helper_err(const char *target, const char *message);
+void dm_rust_helper_integrity_error(const char *target, struct bio *bio,
+				    sector_t sector);
+
+/* Where code runs, and what may be done there. */
+bool dm_rust_helper_in_hardirq_or_irqs_off(void);
+bool dm_rust_helper_in_interrupt(void);
+bool dm_rust_helper_cond_resched(void);
+bool dm_rust_helper_bdev_is_zoned(struct block_device *bdev);
+unsigned int dm_rust_helper_bdev_logical_block_size(struct block_device *bdev);
+bool dm_rust_helper_integrity_profile(struct block_device *bdev,
+				      unsigned int *metadata_size,
+				      unsigned int *interval_exp,
+				      bool *plain);
+int dm_rust_helper_add_integrity(struct bio *bio, void *tags, unsigned int len);
+
+/* Memory. */
+void dm_rust_helper_memzero_explicit(void *s, size_t count);
+struct page *dm_rust_helper_zero_page(void);
+void *dm_rust_helper_page_address(struct page *page);
+struct page *dm_rust_helper_virt_to_page(const void *address);
+bool dm_rust_helper_counter_init(struct percpu_counter *counter);
+void dm_rust_helper_counter_add(struct percpu_counter *counter, s64 amount);
+s64 dm_rust_helper_counter_read_positive(struct percpu_counter *counter);
+unsigned long dm_rust_helper_lowmem_pages(void);
+void dm_rust_helper_free_bio_pages(struct bio *bio, mempool_t *pool,
+				   struct percpu_counter *counter);
+struct page *dm_rust_helper_alloc_compound(gfp_t gfp, unsigned int order);
+
+static const gfp_t DM_RUST_GFP_NOIO = GFP_NOIO;
+static const gfp_t DM_RUST_GFP_NORETRY = __GFP_NORETRY;
+static const gfp_t DM_RUST_GFP_NOMEMALLOC = __GFP_NOMEMALLOC;
+static const gfp_t DM_RUST_GFP_DIRECT_RECLAIM = __GFP_DIRECT_RECLAIM;
+
+/* Threads and queues. */
+struct workqueue_struct *dm_rust_helper_queue(const char *prefix, const char *name,
+					      int id, bool high_priority,
+					      bool per_cpu, bool cpu_intensive,
+					      int max_active);
+int dm_rust_helper_queue_id(void);
+void dm_rust_helper_put_queue_id(int id);
+struct task_struct *dm_rust_helper_thread(int (*function)(void *data), void *data,
+					  const char *prefix, const char *name);
+void dm_rust_helper_thread_wait(struct llist_head *list);
+void dm_rust_helper_queue_bh_work(struct work_struct *work);
+
+/* Hashes and ciphers that the kernel's library has. */
+bool dm_rust_helper_md5(u8 out[16], const u8 *seed, size_t seed_len,
+			const u8 *data, size_t len, const u8 *tail,
+			size_t tail_len);
+bool dm_rust_helper_aes_schedule(void *schedule, const u8 *key, size_t len);
+void dm_rust_helper_aes_encrypt(const void *schedule, u8 out[16], const u8 in[16]);
+size_t dm_rust_helper_aes_schedule_size(void);
+bool dm_rust_helper_fips_enabled(void);
+int dm_rust_helper_mac_size(const char *name);
+
+/* Keys. */
+long dm_rust_helper_key(const char *type, size_t type_len,
+			const char *description, u8 *out, size_t len);
+
+/* Parameters of the module. */
+unsigned int dm_rust_helper_max_read_size(void);
+unsigned int dm_rust_helper_max_write_size(void);
+bool dm_rust_helper_as_crypt(void);
+unsigned int dm_rust_helper_skcipher_ivsize(struct crypto_skcipher *tfm);
+unsigned int dm_rust_helper_aead_ivsize(struct crypto_aead *tfm);
+int dm_rust_helper_wait_req(int err, struct crypto_wait *wait);
+void dm_rust_helper_init_wait(struct crypto_wait *wait);

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Ciphers with authentication.
+//!
+//! C header: [`include/crypto/aead.h`](srctree/include/crypto/aead.h)
+
+use super::transform::{Direction, Setup, Transform, Work};
+use crate::bindings;
+use core::{mem::size_of, ptr::NonNull};
+use kernel::{
+    error::{from_err_ptr, to_result},
+    ffi::c_int,
+    prelude::*,
+};
+
+/// An authenticating cipher with its key, `struct crypto_aead` in C.
+///
+/// # Invariants
+///
+/// `tfm` is allocated.
+pub struct Aead {
+    tfm: NonNull<bindings::crypto_aead>,
+}
+
+// SAFETY: A transform belongs to no thread.
+unsafe impl Send for Aead {}
+// SAFETY: Requests may run at once; key and tag size are changed by `&mut` only.
+unsafe impl Sync for Aead {}
+
+impl Aead {
+    fn raw(&self) -> &bindings::crypto_aead {
+        // SAFETY: By the type invariants it is there; what is read changes by `&mut` only.
+        unsafe { self.tfm.as_ref() }
+    }
+
+    /// Sets how many bytes a tag has.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the algorithm cannot do that.
+    pub fn set_tag_size(&mut self, size: u32) -> Result {
+        // SAFETY: By the type invariants; nobody uses the transform, since it is borrowed mutably.
+        to_result(unsafe { bindings::crypto_aead_setauthsize(self.tfm.as_ptr(), size) })
+    }
+}
+
+// SAFETY: The sizes are those that C computes for itself.
+unsafe impl Transform for Aead {
+    fn new(name: &CStr) -> Result<Self> {
+        // SAFETY: The name is a string.
+        let tfm = from_err_ptr(unsafe {
+            bindings::crypto_alloc_aead(
+                name.as_char_ptr(),
+                0,
+                bindings::CRYPTO_ALG_ALLOCATES_MEMORY,
+            )
+        })?;
+
+        // INVARIANT: It was just allocated.
+        Ok(Self {
+            tfm: NonNull::new(tfm).ok_or(ENOENT)?,
+        })
+    }
+
+    fn set_key(&mut self, key: &[u8]) -> Result {
+        let len = u32::try_from(key.len()).map_err(|_| EINVAL)?;
+
+        // SAFETY: By the type invariants; nobody uses the transform, since it is borrowed mutably.
+        to_result(unsafe { bindings::crypto_aead_setkey(self.tfm.as_ptr(), key.as_ptr(), len) })
+    }
+
+    fn tfm(&self) -> &bindings::crypto_tfm {
+        &self.raw().base
+    }
+
+    fn iv_size(&self) -> usize {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::dm_rust_helper_aead_ivsize(self.tfm.as_ptr()) as usize }
+    }
+
+    fn request_size(&self) -> usize {
+        size_of::<bindings::aead_request>() + self.raw().reqsize as usize
+    }
+
+    unsafe fn set_up(request: *mut u8, setup: Setup) {
+        // SAFETY: The caller says that this is memory for a request, and that it is ours.
+        let request = unsafe { &mut *request.cast::<bindings::aead_request>() };
+
+        request.iv = setup.iv;
+        request.src = setup.src;
+        request.dst = setup.dst;
+        request.base.flags = bindings::CRYPTO_TFM_REQ_MAY_BACKLOG;
+    }
+
+    unsafe fn start(&self, request: *mut u8, work: Work) -> c_int {
+        let request = request.cast::<bindings::aead_request>();
+        // SAFETY: The caller says that the request is idle, so it is ours.
+        let fields = unsafe { &mut *request };
+
+        fields.assoclen = work.assoc;
+        fields.cryptlen = work.len;
+        fields.base.complete = work.complete;
+        fields.base.data = work.data;
+        fields.base.tfm = core::ptr::from_ref(self.tfm()).cast_mut();
+        match work.direction {
+            // SAFETY: The request is complete; its buffers stay, as the caller says.
+            Direction::Encrypt => unsafe { bindings::crypto_aead_encrypt(request) },
+            // SAFETY: As above.
+            Direction::Decrypt => unsafe { bindings::crypto_aead_decrypt(request) },
+        }
+    }
+}
+
+impl Drop for Aead {
+    fn drop(&mut self) {
+        let base = core::ptr::from_ref(self.tfm()).cast_mut();
+        // SAFETY: By the type invariants it is there, and it is given up here. C wipes the key.
+        unsafe { bindings::crypto_destroy_tfm(self.tfm.as_ptr().cast(), base) };
+    }
+}

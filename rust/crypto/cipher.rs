@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Transforms, and requests to them.
+
+use super::transform::{Direction, Setup, Transform, Work};
+use crate::{
+    bindings,
+    mem::{Pool, PoolBox, Segment},
+};
+use core::{
+    mem::{align_of, size_of},
+    ptr,
+    sync::atomic::{AtomicPtr, Ordering},
+};
+use kernel::{
+    alloc::{flags::*, KVec},
+    error::to_result,
+    prelude::*,
+};
+
+/// Requests that the pool keeps, as dm-crypt does.
+const MIN_REQUESTS: u16 = 64;
+
+/// Associated data, data, tag.
+const PIECES: usize = 3;
+
+/// The last piece of a list, `SG_END` in C.
+const SG_END: usize = 2;
+
+/// Where the parts of a request lie in its memory, in bytes.
+#[derive(Clone, Copy)]
+struct Layout {
+    lists: usize,
+    iv: usize,
+    iv_len: usize,
+    assoc: usize,
+    assoc_len: usize,
+    align_mask: usize,
+    size: usize,
+}
+
+/// What a request has beside C's own part.
+#[repr(C)]
+struct Lists {
+    src: [bindings::scatterlist; PIECES],
+    dst: [bindings::scatterlist; PIECES],
+}
+
+/// Transforms of one algorithm, and requests to them.
+///
+/// # Invariants
+///
+/// Each slot is null, or holds the one pointer to a block of `layout.size` bytes that was set up as
+/// a request.
+pub struct Cipher<T: Transform> {
+    transforms: KVec<T>,
+    layout: Layout,
+    is_async: bool,
+    /// One for each CPU, so that most requests come from where the last one on this CPU went.
+    slots: KVec<Slot>,
+    pool: Pin<KBox<Pool>>,
+}
+
+/// A cache line of its own: CPUs do not share them.
+#[repr(align(64))]
+struct Slot(AtomicPtr<u8>);
+
+impl<T: Transform> Cipher<T> {
+    /// Makes room for requests to `transforms`, all of one algorithm and at least one: with an IV
+    /// of `iv_len` bytes, and `assoc_len` bytes of associated data.
+    pub fn new(transforms: KVec<T>, iv_len: usize, assoc_len: usize) -> Result<Self> {
+        let first = transforms.first().ok_or(EINVAL)?;
+        let align_mask = transforms.iter().fold(0, |mask, t| mask | t.align_mask());
+        let request = transforms.iter().map(T::request_size).max().ok_or(EINVAL)?;
+        let iv_len = iv_len.max(first.iv_size());
+        let lists = request.next_multiple_of(align_of::<Lists>());
+        let iv = lists + size_of::<Lists>();
+        // The memory is aligned for any type, not for any cipher: where the IV starts is found
+        // when there is memory, within this.
+        let iv_space = iv_len + align_mask;
+        let assoc = (iv + iv_space).next_multiple_of(align_of::<u64>());
+        let layout = Layout {
+            lists,
+            iv,
+            iv_len,
+            assoc,
+            assoc_len,
+            align_mask,
+            size: assoc + assoc_len,
+        };
+        let mut slots = KVec::new();
+
+        for _ in 0..kernel::cpu::nr_cpu_ids() {
+            slots.push(Slot(AtomicPtr::new(ptr::null_mut())), GFP_KERNEL)?;
+        }
+        let pool = KBox::pin_init(Pool::new(MIN_REQUESTS, layout.size), GFP_KERNEL)?;
+        let is_async = transforms.iter().any(T::is_async);
+
+        // INVARIANT: All slots are empty.
+        Ok(Self {
+            transforms,
+            layout,
+            is_async,
+            slots,
+            pool,
+        })
+    }
+
+    /// The transforms.
+    pub fn transforms(&self) -> &[T] {
+        &self.transforms
+    }
+
+    /// The transforms, to change their keys.
+    pub fn transforms_mut(&mut self) -> &mut [T] {
+        &mut self.transforms
+    }
+
+    /// Whether a call may have to wait for a device, and so may sleep.
+    pub fn is_async(&self) -> bool {
+        self.is_async
+    }
+
+    fn slot(&self) -> Option<&AtomicPtr<u8>> {
+        // SAFETY: Only reads which CPU this is. Any other will do as well.
+        let cpu = unsafe { bindings::raw_smp_processor_id() };
+
+        self.slots.get(cpu as usize).map(|slot| &slot.0)
+    }
+
+    /// A request. Waits for one, if `wait`, when there is no memory for another.
+    #[inline]
+    pub fn request(&self, wait: bool) -> Option<Request<'_, T>> {
+        if let Some(slot) = self.slot() {
+            let memory = slot.swap(ptr::null_mut(), Ordering::Acquire);
+
+            if !memory.is_null() {
+                // INVARIANT: By the type invariants this was the only pointer to a request.
+                return Some(Request {
+                    memory,
+                    cipher: self,
+                });
+            }
+        }
+        self.new_request(wait)
+    }
+
+    #[cold]
+    fn new_request(&self, wait: bool) -> Option<Request<'_, T>> {
+        let memory = self.pool.take(wait)?.into_raw();
+        let mask = self.layout.align_mask;
+        // SAFETY: The block is as large as the layout says.
+        let iv = unsafe { memory.add(self.layout.iv) };
+        // SAFETY: There is room for that much in front of the IV.
+        let iv = unsafe { iv.add(iv.align_offset(mask + 1).min(mask)) };
+        // SAFETY: As above; the offset is aligned, and so is the block.
+        let lists = unsafe { memory.add(self.layout.lists) }.cast::<Lists>();
+        // SAFETY: The lists lie in the block, which is nobody else's.
+        let [src, dst] = unsafe { [&raw mut (*lists).src, &raw mut (*lists).dst] };
+        let setup = Setup {
+            iv,
+            src: src.cast(),
+            dst: dst.cast(),
+        };
+
+        // SAFETY: The block is zeroed, and starts with room for a request.
+        unsafe { T::set_up(memory, setup) };
+        // INVARIANT: The block was just set up.
+        Some(Request {
+            memory,
+            cipher: self,
+        })
+    }
+}
+
+impl<T: Transform> Drop for Cipher<T> {
+    fn drop(&mut self) {
+        for slot in &self.slots {
+            let memory = slot.0.load(Ordering::Relaxed);
+
+            if !memory.is_null() {
+                // SAFETY: By the type invariants this is the only pointer to a block of the pool.
+                drop(unsafe { PoolBox::from_raw(memory, &self.pool) });
+            }
+        }
+    }
+}
+
+/// One call of a transform.
+pub struct Call<'a> {
+    /// Which transform.
+    pub transform: usize,
+    /// Which way.
+    pub direction: Direction,
+    /// What is read, and as long, what is written. May be the same, or else do not overlap.
+    pub src: Segment<'a>,
+    /// See `src`.
+    pub dst: Segment<'a>,
+    /// What authenticates the data, read when decrypting and written when encrypting. For a
+    /// [`Aead`](super::Aead) only, and then the request's associated data come in front.
+    pub tag: Option<Segment<'a>>,
+}
+
+/// Memory for one call at a time, with its IV and its associated data.
+///
+/// # Invariants
+///
+/// `memory` is a block of `cipher`'s pool, set up as a request, idle, and nobody else's.
+pub struct Request<'c, T: Transform> {
+    memory: *mut u8,
+    cipher: &'c Cipher<T>,
+}
+
+// SAFETY: A request belongs to no thread.
+unsafe impl<T: Transform> Send for Request<'_, T> {}
+
+impl<T: Transform> Request<'_, T> {
+    /// The IV, which a call may change.
+    #[inline(always)]
+    pub fn iv(&mut self) -> &mut [u8] {
+        let layout = &self.cipher.layout;
+        let mask = layout.align_mask;
+        // SAFETY: The IV lies in the block.
+        let iv = unsafe { self.memory.add(layout.iv) };
+        // SAFETY: As in `new_request`.
+        let iv = unsafe { iv.add(iv.align_offset(mask + 1).min(mask)) };
+
+        // SAFETY: The IV is that long, initialised, and ours while the request is borrowed.
+        unsafe { core::slice::from_raw_parts_mut(iv, layout.iv_len) }
+    }
+
+    /// The associated data, which a call does not change.
+    #[inline(always)]
+    pub fn assoc(&mut self) -> &mut [u8] {
+        let layout = &self.cipher.layout;
+        // SAFETY: It lies in the block.
+        let assoc = unsafe { self.memory.add(layout.assoc) };
+
+        // SAFETY: It is that long, initialised, and ours while the request is borrowed.
+        unsafe { core::slice::from_raw_parts_mut(assoc, layout.assoc_len) }
+    }
+
+    /// Copies the associated data from `at` on to the IV, as much as it holds.
+    #[inline(always)]
+    pub fn iv_from_assoc(&mut self, at: usize) {
+        let len = self
+            .cipher
+            .layout
+            .iv_len
+            .min(self.cipher.layout.assoc_len.saturating_sub(at));
+        let from = self.assoc().as_ptr().wrapping_add(at);
+        let to = self.iv().as_mut_ptr();
+
+        // SAFETY: Both are that long, and lie apart in the block.
+        unsafe { ptr::copy_nonoverlapping(from, to, len) };
+    }
+
+    /// Copies the IV to the associated data from `at` on, as much as that holds.
+    pub fn iv_to_assoc(&mut self, at: usize) {
+        let len = self
+            .cipher
+            .layout
+            .iv_len
+            .min(self.cipher.layout.assoc_len.saturating_sub(at));
+        let from = self.iv().as_ptr();
+        let to = self.assoc().as_mut_ptr().wrapping_add(at);
+
+        // SAFETY: Both are that long, and lie apart in the block.
+        unsafe { ptr::copy_nonoverlapping(from, to, len) };
+    }
+
+    #[inline(always)]
+    fn lists(&mut self) -> &mut Lists {
+        // SAFETY: The lists lie in the block.
+        let lists = unsafe { self.memory.add(self.cipher.layout.lists) };
+
+        // SAFETY: They are initialised: zeroes will do. They are ours, since the request is idle.
+        unsafe { &mut *lists.cast::<Lists>() }
+    }
+
+    /// Makes the call, and returns when it is done.
+    ///
+    /// Sleeps if the cipher [may](Cipher::is_async).
+    ///
+    /// # Errors
+    ///
+    /// `EBADMSG` if the data are not authentic, `EINVAL` if the call makes no sense, and those of
+    /// the algorithm.
+    #[inline]
+    pub fn run(&mut self, call: &Call<'_>) -> Result {
+        let transform = self.cipher.transforms.get(call.transform).ok_or(EINVAL)?;
+        let len = call.src.len();
+
+        if call.dst.len() != len {
+            return Err(EINVAL);
+        }
+        let (assoc, tag) = match &call.tag {
+            None => {
+                let lists = self.lists();
+
+                set(&mut lists.src, [call.src]);
+                set(&mut lists.dst, [call.dst]);
+                (0, 0)
+            }
+            Some(tag) => {
+                // SAFETY: The associated data lie in the block, which stays for the call.
+                let assoc = unsafe { Segment::of_kmalloc(self.assoc()) };
+                let lists = self.lists();
+
+                set(&mut lists.src, [assoc, call.src, *tag]);
+                set(&mut lists.dst, [assoc, call.dst, *tag]);
+                (assoc.len(), tag.len())
+            }
+        };
+        let len = match call.direction {
+            Direction::Encrypt => len,
+            Direction::Decrypt => len.checked_add(tag).ok_or(EINVAL)?,
+        };
+        let mut wait = bindings::crypto_wait::default();
+        let is_async = self.cipher.is_async;
+        let work = Work {
+            direction: call.direction,
+            assoc,
+            len,
+            complete: is_async.then_some(bindings::crypto_req_done),
+            data: ptr::from_mut(&mut wait).cast(),
+        };
+
+        if !is_async {
+            // SAFETY: The request is idle, and set up for these transforms. It is done when this
+            // returns, and what the lists hold is borrowed until then.
+            return to_result(unsafe { transform.start(self.memory, work) });
+        }
+        // SAFETY: `wait` stays where it is until this function returns.
+        unsafe { bindings::dm_rust_helper_init_wait(&mut wait) };
+        // SAFETY: As above, but that it is done after the wait below.
+        let started = unsafe { transform.start(self.memory, work) };
+        // SAFETY: The wait was initialised, and was given to the call that this waits for.
+        to_result(unsafe { bindings::dm_rust_helper_wait_req(started, &mut wait) })
+    }
+
+    /// Encrypts as many zeroes as the IV has bytes, with the IV as it is, and puts the result in
+    /// the associated data from `at` on.
+    ///
+    /// # Errors
+    ///
+    /// As for [`run`](Self::run).
+    pub fn encrypt_zeroes_to_assoc(&mut self, transform: usize, at: usize) -> Result {
+        let len = self.cipher.layout.iv_len;
+        let to = self
+            .assoc()
+            .get_mut(at..)
+            .and_then(|to| to.get_mut(..len))
+            .ok_or(EINVAL)?;
+        // SAFETY: This lies in the block, which stays for the call.
+        let dst = unsafe { Segment::of_kmalloc(to) };
+        // SAFETY: The page of zeroes is always there. It is only read.
+        let src = unsafe { Segment::new(bindings::dm_rust_helper_zero_page(), 0, dst.len()) };
+
+        self.run(&Call {
+            transform,
+            direction: Direction::Encrypt,
+            src,
+            dst,
+            tag: None,
+        })
+    }
+}
+
+impl<T: Transform> Drop for Request<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(slot) = self.cipher.slot() {
+            let empty = ptr::null_mut();
+
+            // INVARIANT: The pointer is given up here.
+            if slot
+                .compare_exchange(empty, self.memory, Ordering::Release, Ordering::Relaxed)
+                .is_ok()
+            {
+                return;
+            }
+        }
+        // SAFETY: By the type invariants the block came from the pool, and is given up here.
+        drop(unsafe { PoolBox::from_raw(self.memory, &self.cipher.pool) });
+    }
+}
+
+/// Fills a list, as `sg_set_page()` and `sg_mark_end()` in C.
+#[inline(always)]
+fn set<const N: usize>(list: &mut [bindings::scatterlist; PIECES], pieces: [Segment<'_>; N]) {
+    for (i, (entry, piece)) in list.iter_mut().zip(pieces).enumerate() {
+        entry.page_link = piece.page() as usize | if i + 1 == N { SG_END } else { 0 };
+        entry.offset = piece.offset();
+        entry.length = piece.len();
+    }
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Pieces of memory that bios carry.
+
+use crate::bindings;
+use core::{marker::PhantomData, slice, sync::atomic::AtomicU32};
+
+/// A piece of a page, which others may read and write at the same time: the page of a bio may be
+/// mapped into a process, or be under I/O.
+///
+/// So there is never a reference to its bytes: ciphers get its address, and code sees atomic words.
+///
+/// # Invariants
+///
+/// `len` bytes from `offset` of `page` on are there for `'a`, in one page or in pages that follow
+/// each other, and may be read and (unless it is the page of zeroes) written.
+#[derive(Clone, Copy)]
+pub struct Segment<'a> {
+    page: *mut bindings::page,
+    offset: u32,
+    len: u32,
+    _memory: PhantomData<&'a AtomicU32>,
+}
+
+impl<'a> Segment<'a> {
+    /// # Safety
+    ///
+    /// The memory is as the type invariants have it.
+    #[inline(always)]
+    pub(crate) unsafe fn new(page: *mut bindings::page, offset: u32, len: u32) -> Self {
+        // INVARIANT: As the caller says.
+        Self {
+            page,
+            offset,
+            len,
+            _memory: PhantomData,
+        }
+    }
+
+    /// Memory of `kmalloc`.
+    ///
+    /// # Safety
+    ///
+    /// `bytes` came from `kmalloc`, and stay for `'a`, untouched by Rust code while the segment is
+    /// used. There are fewer than 4 GiB.
+    pub(crate) unsafe fn of_kmalloc(bytes: &mut [u8]) -> Self {
+        // SAFETY: The address is one of the kernel's linear map, as the caller says.
+        let page = unsafe { bindings::dm_rust_helper_virt_to_page(bytes.as_ptr().cast()) };
+        let offset = bytes.as_ptr() as usize % kernel::page::PAGE_SIZE;
+
+        // SAFETY: The memory is there, as the caller says; `kmalloc` gives pages that follow each
+        // other.
+        unsafe { Self::new(page, offset as u32, bytes.len() as u32) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn page(&self) -> *mut bindings::page {
+        self.page
+    }
+
+    #[inline(always)]
+    pub(crate) fn offset(&self) -> u32 {
+        self.offset
+    }
+
+    /// How many bytes.
+    #[inline(always)]
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// The `len` bytes from `start` on, if they are within.
+    #[inline(always)]
+    pub fn part(&self, start: u32, len: u32) -> Option<Self> {
+        let end = start.checked_add(len)?;
+
+        // INVARIANT: A part of what is there is there.
+        (end <= self.len).then(|| Self {
+            offset: self.offset.wrapping_add(start),
+            len,
+            ..*self
+        })
+    }
+
+    /// Calls `f` with the memory as words, in the byte order of the machine. Nothing if it is not
+    /// aligned for words, or crosses a page.
+    pub fn with_words<R>(&self, f: impl FnOnce(&[AtomicU32]) -> R) -> Option<R> {
+        let end = self.offset.checked_add(self.len)?;
+
+        if (self.offset | self.len) % 4 != 0 || end as usize > kernel::page::PAGE_SIZE {
+            return None;
+        }
+        // SAFETY: By the type invariants the page is there.
+        let base = unsafe { bindings::kmap_local_page(self.page) };
+        // SAFETY: The offset lies within the page.
+        let start = unsafe { base.cast::<u8>().add(self.offset as usize) };
+        // SAFETY: The memory is there, mapped until the call below, and aligned. Whoever else
+        // uses it does so through atomic words, from C or from outside of the kernel.
+        let words =
+            unsafe { slice::from_raw_parts(start.cast::<AtomicU32>(), self.len as usize / 4) };
+        let result = f(words);
+
+        // SAFETY: This undoes the mapping above, the last one of this task.
+        unsafe { bindings::kunmap_local(base) };
+        Some(result)
+    }
+}
