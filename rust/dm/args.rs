@@ -35,6 +35,24 @@ impl<'a> Args<'a> {
         Self { argv }
     }
 
+    /// Overwrites all arguments with the digit zero, as dm-crypt does.
+    ///
+    /// # Safety
+    ///
+    /// `argc` and `argv` are as for [`from_raw`](Self::from_raw), and nothing borrows from it any
+    /// more.
+    pub(super) unsafe fn wipe(argc: u32, argv: *mut *mut c_char) {
+        for i in 0..argc as usize {
+            // SAFETY: The caller says that there are so many.
+            let arg = unsafe { *argv.add(i) };
+            // SAFETY: As above, each is a string.
+            let len = unsafe { CStr::from_char_ptr(arg) }.to_bytes().len();
+
+            // SAFETY: The string is that long, and nobody else uses it.
+            unsafe { core::ptr::write_bytes(arg.cast::<u8>(), b'0', len) };
+        }
+    }
+
     /// How many are left.
     pub fn len(&self) -> usize {
         self.argv.len()

@@ -48,6 +48,11 @@ impl Mapped<'_> {
     pub(super) fn value(self) -> c_int {
         self.value
     }
+
+    /// Of a bio that the target holds.
+    pub(super) fn submitted() -> Self {
+        Self::new(bindings::DM_MAPIO_SUBMITTED)
+    }
 }
 
 /// What can be asked of a bio whoever holds it.
@@ -116,6 +121,37 @@ impl<'map, P> Bio<'map, P> {
     }
 
     bio_properties!();
+
+    pub(super) fn into_raw(self) -> NonNull<bindings::bio> {
+        self.bio
+    }
+
+    /// Takes only the first `nr_sectors` of the bio; device mapper gives the target the rest as
+    /// another one. `dm_accept_partial_bio()` in C.
+    ///
+    /// Returns whether it did: not if the bio is not larger, if it has no data or must stay whole,
+    /// or if it writes to a zoned device.
+    pub fn accept_partial(&mut self, nr_sectors: u32) -> bool {
+        let splits = match self.op() {
+            Op::READ => true,
+            // SAFETY: The bio has its device.
+            Op::WRITE => !unsafe { bindings::dm_rust_helper_bdev_is_zoned(self.raw().bi_bdev) },
+            _ => false,
+        };
+
+        if !splits
+            || nr_sectors == 0
+            || Sector::from(nr_sectors) >= self.nr_sectors()
+            || self.flags().has(OpFlags::ATOMIC)
+            || self.flags().has(OpFlags::PREFLUSH)
+        {
+            return false;
+        }
+        // SAFETY: The bio is one of device mapper's. It is not one of several for a flush or a
+        // discard, is larger, and may be split: all that C demands.
+        unsafe { bindings::dm_accept_partial_bio(self.bio.as_ptr(), nr_sectors) };
+        true
+    }
 
     #[inline(always)]
     fn raw_mut(&mut self) -> &mut bindings::bio {
@@ -300,6 +336,10 @@ impl Op {
     /// Reset all zones.
     pub const ZONE_RESET_ALL: Self = Self(bindings::req_op_REQ_OP_ZONE_RESET_ALL);
 
+    pub(super) fn from_raw(opf: u32) -> Self {
+        Self(opf & Self::MASK)
+    }
+
     /// Whether data go to the device, as `op_is_write()` in C.
     pub fn is_write(self) -> bool {
         self.0 & 1 != 0
@@ -327,6 +367,10 @@ impl OpFlags {
     pub const SWAP: Self = Self(1 << bindings::req_flag_bits___REQ_SWAP);
     /// Written as a whole or not at all.
     pub const ATOMIC: Self = Self(1 << bindings::req_flag_bits___REQ_ATOMIC);
+
+    pub(super) fn from_raw(opf: u32) -> Self {
+        Self(opf & !Op::MASK)
+    }
 
     /// Whether all of `flags` are set.
     #[inline(always)]

@@ -3,11 +3,14 @@
 //! Making a target.
 
 use super::{
+    buffers::Buffers,
     device::{self, Device},
     event::{EventList, TableEvent},
+    queue::{QueueId, QueueOptions, SubmitThread, Workqueue},
+    settled::{Gate, Settled},
     Arg, DmTarget, Sector,
 };
-use crate::bindings;
+use crate::{bindings, mem::Pool};
 use core::{marker::PhantomData, ops::Deref, ptr::NonNull};
 use kernel::{alloc::AllocError, error::to_result, prelude::*};
 
@@ -84,6 +87,17 @@ pub(super) struct Resources {
 struct More {
     devices: KVec<NonNull<bindings::dm_dev>>,
     events: EventList,
+    extras: Option<KBox<Extras>>,
+}
+
+/// What few targets borrow.
+struct Extras {
+    gate: Option<Pin<KBox<Gate>>>,
+    queues: KVec<KBox<Workqueue>>,
+    threads: KVec<KBox<SubmitThread>>,
+    buffers: KVec<Pin<KBox<Buffers>>>,
+    pools: KVec<Pin<KBox<Pool>>>,
+    queue_id: Option<QueueId>,
 }
 
 impl Resources {
@@ -94,6 +108,31 @@ impl Resources {
         }
     }
 
+    /// What tells whether the device is suspended, if the target has asked for that.
+    pub(super) fn gate(&self) -> Option<&Gate> {
+        self.more.as_ref()?.extras.as_ref()?.gate.as_deref()
+    }
+
+    /// Ends what works for the target.
+    ///
+    /// # Safety
+    ///
+    /// No bio is in flight, nor will be. Called once.
+    pub(super) unsafe fn stop(&self) {
+        let Some(extras) = self.more.as_ref().and_then(|more| more.extras.as_ref()) else {
+            return;
+        };
+
+        for thread in &extras.threads {
+            // SAFETY: Only bios are pushed, and the caller says that there are none.
+            unsafe { thread.stop() };
+        }
+        for queue in &extras.queues {
+            // SAFETY: As above.
+            unsafe { queue.stop() };
+        }
+    }
+
     fn more(&mut self) -> Result<&mut More, AllocError> {
         let more = match self.more.take() {
             Some(more) => more,
@@ -101,12 +140,33 @@ impl Resources {
                 More {
                     devices: KVec::new(),
                     events: EventList::new(),
+                    extras: None,
                 },
                 GFP_KERNEL,
             )?,
         };
 
         Ok(self.more.insert(more))
+    }
+
+    fn extras(&mut self) -> Result<&mut Extras, AllocError> {
+        let more = self.more()?;
+        let extras = match more.extras.take() {
+            Some(extras) => extras,
+            None => KBox::new(
+                Extras {
+                    gate: None,
+                    queues: KVec::new(),
+                    threads: KVec::new(),
+                    buffers: KVec::new(),
+                    pools: KVec::new(),
+                    queue_id: None,
+                },
+                GFP_KERNEL,
+            )?,
+        };
+
+        Ok(more.extras.insert(extras))
     }
 
     /// Makes room for one more device, so that [`push_device`](Self::push_device) cannot fail.
@@ -133,7 +193,7 @@ impl Resources {
     /// # Safety
     ///
     /// They belong to `ti`, whose constructor has failed or whose destructor is running. Nothing
-    /// that was borrowed is used any more.
+    /// that was borrowed is used any more, and [`stop`](Self::stop) was called.
     pub(super) unsafe fn release(mut self, ti: NonNull<bindings::dm_target>) {
         if let Some(more) = &mut self.more {
             more.events.cancel_all();
@@ -265,6 +325,156 @@ impl<'ti> Constructor<'ti> {
             .map_err(|e| CtrError::new(e, c"Maximum size of target IO is too large"))
     }
 
+    /// The name of the mapped device: `major:minor`.
+    pub fn device_name(&self) -> &CStr {
+        // SAFETY: By the type invariants the target is valid.
+        let table = unsafe { (*self.ti.as_ptr()).table };
+        // SAFETY: A target belongs to a table, which outlives it.
+        let name = unsafe { bindings::dm_table_device_name(table) };
+
+        // SAFETY: Device mapper keeps the string as long as the device.
+        unsafe { CStr::from_char_ptr(name) }
+    }
+
+    /// A value that is changed only while the device is suspended, see [`Settled`].
+    ///
+    /// # Errors
+    ///
+    /// No memory.
+    pub fn settled<V>(&mut self, value: V) -> CtrResult<Settled<'ti, V>> {
+        let extras = self.resources.extras()?;
+
+        if extras.gate.is_none() {
+            let gate = KBox::pin_init(Gate::new(), GFP_KERNEL).map_err(|_| AllocError)?;
+
+            extras.gate = Some(gate);
+        }
+        let gate = NonNull::from(extras.gate.as_deref().ok_or(AllocError)?);
+        // SAFETY: `Resources` hold the gate until the target was dropped: not before the end of
+        // `'ti`.
+        Ok(Settled::new(unsafe { gate.as_ref() }, value))
+    }
+
+    /// Takes a number for the names of queues.
+    ///
+    /// # Errors
+    ///
+    /// No number is left, with `message`.
+    pub fn number_queues(&mut self, message: &'static CStr) -> CtrResult {
+        let id = QueueId::new().map_err(|e| CtrError::new(e, message))?;
+
+        self.resources.extras()?.queue_id = Some(id);
+        Ok(())
+    }
+
+    /// A queue for the bios that the target holds, named `PREFIX-DEVICE-NUMBER`.
+    ///
+    /// # Errors
+    ///
+    /// No memory, with `message`.
+    pub fn queue(
+        &mut self,
+        prefix: &CStr,
+        options: QueueOptions,
+        message: &'static CStr,
+    ) -> CtrResult<&'ti Workqueue> {
+        let failed = CtrError::new(ENOMEM, message);
+        let name = NonNull::from(self.device_name());
+        let extras = self.resources.extras()?;
+        let id = extras.queue_id.as_ref().map_or(0, |id| id.0);
+
+        extras.queues.reserve(1, GFP_KERNEL).map_err(|_| failed)?;
+        // SAFETY: The name stays as long as the device.
+        let name = unsafe { name.as_ref() };
+        let slot = KBox::new_uninit(GFP_KERNEL).map_err(|_| failed)?;
+        let queue = Workqueue::new(prefix, name, id, options).ok_or(failed)?;
+        let queue = KBox::write(slot, queue);
+        let pointer = NonNull::from(&*queue);
+
+        // There is room. Without it the queue would not be given out.
+        extras
+            .queues
+            .push_within_capacity(queue)
+            .map_err(|_| failed)?;
+        // SAFETY: `Resources` hold the queue until the target was dropped: not before the end of
+        // `'ti`.
+        Ok(unsafe { pointer.as_ref() })
+    }
+
+    /// A thread that submits bios, named `PREFIX/DEVICE`.
+    ///
+    /// # Errors
+    ///
+    /// That it cannot be started, with `message`.
+    pub fn submit_thread(
+        &mut self,
+        prefix: &CStr,
+        high_priority: bool,
+        message: &'static CStr,
+    ) -> CtrResult<&'ti SubmitThread> {
+        let failed = CtrError::new(ENOMEM, message);
+        let name = NonNull::from(self.device_name());
+        let extras = self.resources.extras()?;
+        let thread = KBox::new(SubmitThread::new(), GFP_KERNEL).map_err(|_| failed)?;
+        let pointer = NonNull::from(&*thread);
+
+        extras
+            .threads
+            .push(thread, GFP_KERNEL)
+            .map_err(|_| failed)?;
+        // SAFETY: `Resources` hold the thread until the target was dropped: not before the end of
+        // `'ti`.
+        let thread: &'ti SubmitThread = unsafe { pointer.as_ref() };
+        // SAFETY: The name stays as long as the device.
+        let name = unsafe { name.as_ref() };
+        // SAFETY: `Resources::stop` is called before the thread is freed, which is in a box.
+        unsafe { thread.start(prefix, name, high_priority) }
+            .map_err(|e| CtrError::new(e, message))?;
+        Ok(thread)
+    }
+
+    /// Pools of bios and pages.
+    ///
+    /// # Errors
+    ///
+    /// No memory, with `message`.
+    pub fn buffers(&mut self, message: &'static CStr) -> CtrResult<&'ti Buffers> {
+        let failed = CtrError::new(ENOMEM, message);
+        let extras = self.resources.extras()?;
+        let buffers = KBox::pin_init(Buffers::new(), GFP_KERNEL).map_err(|_| failed)?;
+        let pointer = NonNull::from(&*buffers);
+
+        extras
+            .buffers
+            .push(buffers, GFP_KERNEL)
+            .map_err(|_| failed)?;
+        // SAFETY: `Resources` hold the pools until the target was dropped: not before the end of
+        // `'ti`.
+        Ok(unsafe { pointer.as_ref() })
+    }
+
+    /// A pool of blocks of `size` bytes, of which `count` are kept.
+    ///
+    /// # Errors
+    ///
+    /// No memory, with `message`.
+    pub fn pool(
+        &mut self,
+        count: u16,
+        size: usize,
+        message: &'static CStr,
+    ) -> CtrResult<&'ti Pool> {
+        let failed = CtrError::new(ENOMEM, message);
+        let extras = self.resources.extras()?;
+        let pool = KBox::pin_init(Pool::new(count, size), GFP_KERNEL).map_err(|_| failed)?;
+        let pointer = NonNull::from(&*pool);
+
+        extras.pools.push(pool, GFP_KERNEL).map_err(|_| failed)?;
+        // SAFETY: `Resources` hold the pool until the target was dropped: not before the end of
+        // `'ti`.
+        Ok(unsafe { pointer.as_ref() })
+    }
+
     bio_counts! {
         /// How many bios a flush becomes, zero if the target takes none.
         /// [`Bio::number`](super::Bio::number) tells them apart.
@@ -286,6 +496,9 @@ impl<'ti> Constructor<'ti> {
         set_max_discard_granularity => set_max_discard_granularity;
         /// The number of bios in flight is limited while swapping.
         set_limit_swap_bios => set_limit_swap_bios;
+        /// The target says itself when I/O of a bio that it holds starts, which
+        /// [`HeldBio::submit`](super::HeldBio::submit) does.
+        set_accounts_remapped_io => set_accounts_remapped_io;
         /// Zone append is emulated by plain writes.
         set_emulate_zone_append => set_emulate_zone_append;
         /// Flushes need not pass through [`Target::map`](super::Target::map): device mapper may

@@ -75,12 +75,54 @@ impl Device {
         unsafe { bindings::dm_rust_helper_bdev_nr_sectors(self.bdev()) }
     }
 
+    /// Whether the device has zones.
+    pub fn is_zoned(&self) -> bool {
+        // SAFETY: By the type invariants the device is open.
+        unsafe { bindings::dm_rust_helper_bdev_is_zoned(self.bdev()) }
+    }
+
+    /// The smallest unit that can be addressed, in bytes.
+    pub fn logical_block_size(&self) -> u32 {
+        // SAFETY: By the type invariants the device is open.
+        unsafe { bindings::dm_rust_helper_bdev_logical_block_size(self.bdev()) }
+    }
+
+    /// What the device keeps beside its data, if it is plain metadata or protects itself.
+    pub fn integrity_profile(&self) -> Option<IntegrityProfile> {
+        let (mut metadata_size, mut interval_exp, mut plain) = (0, 0, false);
+        // SAFETY: By the type invariants the device is open; the rest can be written to.
+        let found = unsafe {
+            bindings::dm_rust_helper_integrity_profile(
+                self.bdev(),
+                &mut metadata_size,
+                &mut interval_exp,
+                &mut plain,
+            )
+        };
+
+        found.then_some(IntegrityProfile {
+            metadata_size,
+            interval_exp,
+            plain,
+        })
+    }
+
     /// Where the device starts on the disk that it is a partition of, in sectors.
     #[cfg(CONFIG_FS_DAX)]
     pub(super) fn start_sector(&self) -> Sector {
         // SAFETY: By the type invariants the device is open.
         unsafe { bindings::dm_rust_helper_get_start_sect(self.bdev()) }
     }
+}
+
+/// Metadata of a device, `struct blk_integrity` in C.
+pub struct IntegrityProfile {
+    /// Bytes of metadata for each interval.
+    pub metadata_size: u32,
+    /// Bytes of an interval, as a power of two.
+    pub interval_exp: u32,
+    /// Whether the metadata mean nothing to the device: no checksum that it looks at.
+    pub plain: bool,
 }
 
 /// Gives a reference to a device back.

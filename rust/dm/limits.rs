@@ -67,5 +67,9 @@ impl QueueLimits {
         max_segment_size, set_max_segment_size;
         /// How memory addresses must be aligned, as a mask.
         dma_alignment, set_dma_alignment;
+        /// The largest atomic write that the hardware takes as one, in bytes.
+        atomic_write_hw_unit_max, set_atomic_write_hw_unit_max;
+        /// The largest atomic write that the hardware takes in several units, in bytes.
+        atomic_write_hw_max, set_atomic_write_hw_max;
     }
 }

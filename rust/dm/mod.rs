@@ -66,17 +66,24 @@
 
 mod args;
 mod bio;
+mod buffers;
+mod context;
 mod ctr;
+mod cursor;
 mod dax;
 mod device;
 mod event;
+mod held;
 mod ioctl;
 mod iterate;
+mod keyring;
 mod limits;
-mod parse;
+pub(crate) mod parse;
 mod per_bio;
+mod queue;
 mod registration;
 mod request;
+mod settled;
 mod status;
 mod target;
 mod vtable;
@@ -85,14 +92,22 @@ mod zones;
 pub use self::{
     args::{Arg, Args},
     bio::{Bio, EndBio, Ended, Mapped, Op, OpFlags, Status},
+    buffers::{BufferBio, Buffers, Tags},
+    context::{cond_resched, hard_irq_or_irqs_off, in_interrupt, log, Level},
     ctr::{Constructor, CtrError, CtrResult},
-    device::Device,
+    cursor::Cursor,
+    device::{Device, IntegrityProfile},
     event::TableEvent,
+    held::{Fate, Held, HeldBio, HoldsBios},
     ioctl::Ioctl,
     iterate::{Callout, Stop},
+    keyring::{is_as_crypt, max_request_sizes, read_key},
     limits::QueueLimits,
+    per_bio::PerBioData,
+    queue::{QueueOptions, SubmitThread, Workqueue},
     registration::{alias_bytes, aliases_len, Names, Registered, Registration, TargetList},
     request::{MappedRequest, Request},
+    settled::{Gate, Settled},
     status::{StatusLine, StatusType},
     target::{DmTarget, Features, Sector, Target, TargetType},
     zones::ZoneReport,

@@ -13,6 +13,19 @@ use crate::bindings;
 use core::mem::{align_of, needs_drop, size_of};
 use kernel::ffi::c_uint;
 
+/// What a target `T` may keep with each bio.
+pub trait PerBioData<T> {
+    /// The data of a bio that `target` is given.
+    fn new(target: &T) -> Self;
+}
+
+impl<T, P: Default> PerBioData<T> for P {
+    #[inline(always)]
+    fn new(_: &T) -> Self {
+        P::default()
+    }
+}
+
 /// Whether a `P` is anything at all.
 pub(super) const fn is_used<P>() -> bool {
     size_of::<P>() != 0 || needs_drop::<P>()
@@ -32,8 +45,8 @@ pub(super) const fn size<P>() -> c_uint {
 /// # Safety
 ///
 /// `bio` was given by device mapper to a target whose `per_io_data_size` is [`size::<P>()`](size).
-#[inline]
-unsafe fn of<P>(bio: *mut bindings::bio) -> *mut P {
+#[inline(always)]
+pub(super) unsafe fn of<P>(bio: *mut bindings::bio) -> *mut P {
     // SAFETY: The caller says that the bio is one of device mapper's, with that much in front.
     unsafe { bindings::dm_per_bio_data(bio, size_of::<P>()) }.cast()
 }
@@ -44,12 +57,12 @@ unsafe fn of<P>(bio: *mut bindings::bio) -> *mut P {
 ///
 /// As for [`of`]. The bio has no data yet, and nobody else uses it.
 #[inline(always)]
-pub(super) unsafe fn init<P: Default>(bio: *mut bindings::bio) {
+pub(super) unsafe fn init<T, P: PerBioData<T>>(bio: *mut bindings::bio, target: &T) {
     if is_used::<P>() {
         // SAFETY: As the caller says.
         let data = unsafe { of::<P>(bio) };
         // SAFETY: There is room for a `P`, aligned as `size` demands, that nobody else uses.
-        unsafe { data.write(P::default()) };
+        unsafe { data.write(P::new(target)) };
     }
 }
 

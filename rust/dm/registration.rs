@@ -15,11 +15,12 @@ use kernel::{error::to_result, prelude::*, types::Opaque};
 ///
 /// # Invariants
 ///
-/// `inner` is registered with device mapper.
+/// `inner` is registered with device mapper, if `is_registered`.
 #[pin_data(PinnedDrop)]
 pub struct Registration<T: TargetType> {
     #[pin]
     inner: Opaque<bindings::target_type>,
+    is_registered: bool,
     _type: PhantomData<T>,
 }
 
@@ -29,7 +30,7 @@ unsafe impl<T: TargetType> Send for Registration<T> {}
 unsafe impl<T: TargetType> Sync for Registration<T> {}
 
 impl<T: TargetType> Registration<T> {
-    /// Registers `T`. Mirrors `dm_register_target()`.
+    /// Registers `T`, if it is wanted. Mirrors `dm_register_target()`.
     ///
     /// # Errors
     ///
@@ -40,14 +41,24 @@ impl<T: TargetType> Registration<T> {
     /// The value lives in the static memory of `module`, and is dropped when the module is
     /// unloaded: not before, and not never.
     unsafe fn new(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        let is_wanted = T::is_wanted();
+
         try_pin_init!(Self {
             inner <- Opaque::try_ffi_init(move |slot: *mut bindings::target_type| {
                 // SAFETY: `slot` is ours to write to.
                 unsafe { slot.write(vtable::target_type::<T>(module.as_ptr())) };
+                if !is_wanted {
+                    return Ok(());
+                }
                 // SAFETY: The target type is complete. The caller says that it stays until the
                 // module is unloaded; each table that uses it holds the module.
-                to_result(unsafe { bindings::dm_register_target(slot) })
+                to_result(unsafe { bindings::dm_register_target(slot) }).inspect_err(|_| {
+                    if let Some(message) = T::NAME_TAKEN {
+                        super::log(super::Level::Error, T::NAME, message);
+                    }
+                })
             }),
+            is_registered: is_wanted,
             _type: PhantomData,
         })
     }
@@ -56,8 +67,10 @@ impl<T: TargetType> Registration<T> {
 #[pinned_drop]
 impl<T: TargetType> PinnedDrop for Registration<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariants it is registered.
-        unsafe { bindings::dm_unregister_target(self.inner.get()) };
+        if self.is_registered {
+            // SAFETY: By the type invariants it is registered.
+            unsafe { bindings::dm_unregister_target(self.inner.get()) };
+        }
     }
 }
 

@@ -94,16 +94,16 @@ impl<'a> StatusLine<'a> {
     }
 }
 
-impl Write for StatusLine<'_> {
-    /// Never fails.
-    fn write_str(&mut self, text: &str) -> fmt::Result {
+impl StatusLine<'_> {
+    /// Writes text of any encoding.
+    pub fn write_bytes(&mut self, text: &[u8]) {
         let Some(free) = self.buffer.get_mut(self.used..) else {
-            return Ok(());
+            return;
         };
         // The last byte is for the NUL.
         let count = text.len().min(free.len().saturating_sub(1));
 
-        if let (Some(to), Some(from)) = (free.get_mut(..count), text.as_bytes().get(..count)) {
+        if let (Some(to), Some(from)) = (free.get_mut(..count), text.get(..count)) {
             to.copy_from_slice(from);
         }
         if let Some(nul) = free.get_mut(count) {
@@ -111,6 +111,13 @@ impl Write for StatusLine<'_> {
         }
         // INVARIANT: `count` is less than what was free, if anything was, and a NUL follows.
         self.used += count;
+    }
+}
+
+impl Write for StatusLine<'_> {
+    /// Never fails.
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.write_bytes(text.as_bytes());
         Ok(())
     }
 }

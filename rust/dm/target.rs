@@ -3,8 +3,8 @@
 //! What a target implements, and what it is told about itself.
 
 use super::{
-    Args, Bio, Callout, Constructor, CtrError, Device, EndBio, Ended, Ioctl, Mapped, MappedRequest,
-    QueueLimits, Request, Status, StatusLine, StatusType, Stop, ZoneReport,
+    per_bio::PerBioData, Args, Bio, Callout, Constructor, CtrError, Device, EndBio, Ended, Ioctl,
+    Mapped, MappedRequest, QueueLimits, Request, Status, StatusLine, StatusType, Stop, ZoneReport,
 };
 use crate::bindings;
 use core::{fmt, ops::ControlFlow};
@@ -23,6 +23,18 @@ pub trait TargetType: Sized + 'static {
 
     /// What the target can do beside mapping bios.
     const FEATURES: Features = Features::NONE;
+
+    /// Whether the arguments of tables and messages hold secrets: they are overwritten once the
+    /// target has seen them.
+    const SECRET_ARGS: bool = false;
+
+    /// Whether the type is to be registered, asked when the module is loaded.
+    fn is_wanted() -> bool {
+        true
+    }
+
+    /// What the kernel log says when the name is taken, beside device mapper's own message.
+    const NAME_TAKEN: Option<&'static CStr> = None;
 
     /// What the kernel log says when there is no memory for a target.
     const NO_MEMORY: &'static CStr = c"Cannot allocate target context";
@@ -89,8 +101,8 @@ impl Features {
 pub trait Target<'ti>: Sized + Send + Sync {
     /// What the target keeps with each bio from [`map`](Self::map) to [`end_io`](Self::end_io).
     ///
-    /// `()` if nothing: then it costs nothing.
-    type PerBio: Default + Send;
+    /// `()` if nothing: then it costs nothing. [`Held`](super::Held) for a target that keeps bios.
+    type PerBio: PerBioData<Self> + Send;
 
     /// Makes the target from the arguments of its table line.
     ///
@@ -234,6 +246,15 @@ impl DmTarget {
     pub fn begin(&self) -> Sector {
         // SAFETY: By the type invariants this was set and does not change.
         unsafe { (*self.as_raw()).begin }
+    }
+
+    /// The name of the target's type, as tables have it.
+    pub fn type_name(&self) -> &CStr {
+        // SAFETY: By the type invariants this was set and does not change.
+        let name = unsafe { (*(*self.as_raw()).type_).name };
+
+        // SAFETY: A type that is registered has a name, which stays as long as there are targets.
+        unsafe { CStr::from_char_ptr(name) }
     }
 
     /// How many sectors the target has.

@@ -92,14 +92,13 @@ pub(super) const fn target_type<T: TargetType>(
     if TargetOf::<T>::HAS_PRESUSPEND_UNDO {
         tt.presuspend_undo = Some(presuspend_undo::<T>);
     }
-    if TargetOf::<T>::HAS_POSTSUSPEND {
+    // Both or none: what one opens the other closes.
+    if TargetOf::<T>::HAS_POSTSUSPEND || TargetOf::<T>::HAS_RESUME {
         tt.postsuspend = Some(postsuspend::<T>);
+        tt.resume = Some(resume::<T>);
     }
     if TargetOf::<T>::HAS_PRERESUME {
         tt.preresume = Some(preresume::<T>);
-    }
-    if TargetOf::<T>::HAS_RESUME {
-        tt.resume = Some(resume::<T>);
     }
     if TargetOf::<T>::HAS_STATUS {
         tt.status = Some(status::<T>);
@@ -157,6 +156,11 @@ unsafe extern "C" fn ctr<T: TargetType>(
     );
     let resources = constructor.into_resources();
 
+    if T::SECRET_ARGS {
+        // SAFETY: The arguments are as the caller says. The constructor has returned: what it made
+        // cannot borrow from them.
+        unsafe { Args::wipe(argc, argv) };
+    }
     match made {
         Ok(instance) => {
             // SAFETY: The box stays pinned: it is given back in `dtr`.
@@ -175,6 +179,8 @@ unsafe extern "C" fn ctr<T: TargetType>(
 
             // SAFETY: The constructor has `ti` to itself. Device mapper only reads the string.
             unsafe { (*ti.as_ptr()).error = message.as_char_ptr().cast_mut() };
+            // SAFETY: There was no bio yet.
+            unsafe { resources.stop() };
             // SAFETY: The constructor has failed, and what it made is dropped.
             unsafe { resources.release(ti) };
             error.errno().to_errno()
@@ -193,6 +199,8 @@ unsafe extern "C" fn dtr<T: TargetType>(ti: *mut bindings::dm_target) {
     let instance = unsafe { (*ti.as_ptr()).private }.cast::<Instance<T>>();
     // SAFETY: Nobody uses the instance any more, and `resources` is not pinned.
     let resources = unsafe { core::mem::replace(&mut (*instance).resources, Resources::new()) };
+    // SAFETY: Device mapper destroys a target when all its bios have completed.
+    unsafe { resources.stop() };
     // SAFETY: `ctr` has made this pointer from a box, and nobody else takes it back.
     drop(unsafe { Pin::new_unchecked(KBox::from_raw(instance)) });
     // SAFETY: The destructor is running, and the target is gone with its references.
@@ -214,7 +222,7 @@ unsafe extern "C" fn map<T: TargetType>(
     let ti = unsafe { DmTarget::from_raw(ti) };
 
     // SAFETY: The bio is new to the target, which has asked for room for the data.
-    unsafe { per_bio::init::<PerBioOf<T>>(bio) };
+    unsafe { per_bio::init::<TargetOf<T>, PerBioOf<T>>(bio, target) };
     // SAFETY: Device mapper gives no null bio.
     let owned = unsafe { NonNull::new_unchecked(bio) };
     // SAFETY: The bio is the target's now, it has its data, and the value is returned below.
@@ -286,7 +294,54 @@ macro_rules! notifications {
     };
 }
 
-notifications!(presuspend, presuspend_undo, postsuspend, resume);
+notifications!(presuspend, presuspend_undo);
+
+/// The resources of the target behind `ti`.
+///
+/// # Safety
+///
+/// As for [`target_of`].
+unsafe fn resources_of<'a, T: TargetType>(ti: *mut bindings::dm_target) -> &'a Resources {
+    // SAFETY: The caller says that `ti` is valid.
+    let private = unsafe { (*ti).private };
+    // SAFETY: As in `target_of`.
+    unsafe { &(*private.cast::<Instance<T>>()).resources }
+}
+
+/// # Safety
+///
+/// Device mapper calls this as `postsuspend` of a live target of type `T`: no bio is in flight.
+unsafe extern "C" fn postsuspend<T: TargetType>(ti: *mut bindings::dm_target) {
+    // SAFETY: `ti` is as the caller says, for the time of this call.
+    if let Some(gate) = unsafe { resources_of::<T>(ti) }.gate() {
+        // SAFETY: This is where it is to be called.
+        unsafe { gate.set(true) };
+    }
+    if TargetOf::<T>::HAS_POSTSUSPEND {
+        // SAFETY: As above.
+        let target = unsafe { target_of::<T>(ti) };
+        // SAFETY: As above.
+        target.postsuspend(unsafe { DmTarget::from_raw(ti) });
+    }
+}
+
+/// # Safety
+///
+/// Device mapper calls this as `resume` of a live target of type `T`, before any bio is let
+/// through.
+unsafe extern "C" fn resume<T: TargetType>(ti: *mut bindings::dm_target) {
+    // SAFETY: `ti` is as the caller says, for the time of this call.
+    if let Some(gate) = unsafe { resources_of::<T>(ti) }.gate() {
+        // SAFETY: This is where it is to be called.
+        unsafe { gate.set(false) };
+    }
+    if TargetOf::<T>::HAS_RESUME {
+        // SAFETY: As above.
+        let target = unsafe { target_of::<T>(ti) };
+        // SAFETY: As above.
+        target.resume(unsafe { DmTarget::from_raw(ti) });
+    }
+}
 
 /// # Safety
 ///
@@ -343,7 +398,13 @@ unsafe extern "C" fn message<T: TargetType>(
     // SAFETY: As above.
     let ti = unsafe { DmTarget::from_raw(ti) };
 
-    match target.message(ti, args, &mut reply) {
+    let handled = target.message(ti, args, &mut reply);
+
+    if T::SECRET_ARGS {
+        // SAFETY: The arguments are as the caller says, and the call that borrowed them is over.
+        unsafe { Args::wipe(argc, argv) };
+    }
+    match handled {
         Ok(has_reply) => c_int::from(has_reply),
         Err(e) => e.to_errno(),
     }

@@ -1,0 +1,517 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bios for the device below: clones that share the pages of a bio, and bios with pages of their
+//! own.
+//!
+//! There is always memory for one more in the end: bios and pages come from pools, and who waits
+//! for pages of the pool holds none of another's. For that, see [`Buffers::new_bio`].
+
+use super::{cursor::Cursor, held::HeldBio, Device, HoldsBios, Sector};
+use crate::{
+    bindings,
+    mem::{Pool, PoolBox, NOIO, NOWAIT},
+};
+use core::{
+    ptr::NonNull,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+use kernel::{
+    alloc::KVec,
+    error::to_result,
+    ffi::{c_int, c_void},
+    new_mutex,
+    prelude::*,
+    sync::Mutex,
+    types::Opaque,
+};
+
+/// Bios that the pool keeps, as dm-crypt does.
+const MIN_BIOS: u32 = 64;
+/// The share of memory that all targets together may have in flight, in percent.
+const MEMORY_PERCENT: usize = 2;
+/// What each target may have at least, in pages.
+const MIN_PAGES: usize = bindings::BIO_MAX_VECS as usize * 16;
+
+const PAGE_SIZE: u32 = kernel::page::PAGE_SIZE as u32;
+
+/// How many targets share the memory.
+static CLIENTS: AtomicUsize = AtomicUsize::new(0);
+
+/// How many pages each may have in flight.
+static PAGES_PER_CLIENT: AtomicUsize = AtomicUsize::new(MIN_PAGES);
+
+/// One of those that share the memory.
+struct Client;
+
+impl Client {
+    fn new() -> Self {
+        CLIENTS.fetch_add(1, Ordering::Relaxed);
+        Self::share();
+        Self
+    }
+
+    /// Shares the memory out anew.
+    fn share() {
+        // SAFETY: Only reads counters.
+        let pages = unsafe { bindings::dm_rust_helper_lowmem_pages() } as usize;
+
+        loop {
+            let clients = CLIENTS.load(Ordering::SeqCst);
+            let each = pages.saturating_mul(MEMORY_PERCENT) / 100 / clients.max(1);
+
+            PAGES_PER_CLIENT.store(each.max(MIN_PAGES), Ordering::SeqCst);
+            if CLIENTS.load(Ordering::SeqCst) == clients {
+                break;
+            }
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        CLIENTS.fetch_sub(1, Ordering::Relaxed);
+        Self::share();
+    }
+}
+
+fn pages_per_client() -> usize {
+    PAGES_PER_CLIENT.load(Ordering::Relaxed)
+}
+
+/// The pools that bios and their pages come from.
+///
+/// Made by [`Constructor::buffers`](super::Constructor::buffers). The fields are dropped in this
+/// order: pages are counted when they are freed.
+#[pin_data]
+pub struct Buffers {
+    #[pin]
+    bios: BioSet,
+    #[pin]
+    pages: PagePool,
+    #[pin]
+    counter: Counter,
+    /// Held by who waits for pages, so that no two wait for what the other has.
+    #[pin]
+    waiting: Mutex<()>,
+    _client: Client,
+}
+
+// SAFETY: Pools belong to no thread.
+unsafe impl Send for Buffers {}
+// SAFETY: Pools have locks of their own.
+unsafe impl Sync for Buffers {}
+
+/// Bios, `struct bio_set` in C.
+///
+/// # Invariants
+///
+/// Initialised.
+#[pin_data(PinnedDrop)]
+struct BioSet {
+    #[pin]
+    inner: Opaque<bindings::bio_set>,
+}
+
+impl BioSet {
+    fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            inner <- Opaque::try_ffi_init(|slot| {
+                // SAFETY: `slot` is ours; zeroes are what C starts with.
+                unsafe { core::ptr::write_bytes(slot, 0, 1) };
+                // SAFETY: `slot` is ours, and stays where it is.
+                to_result(unsafe {
+                    bindings::bioset_init(slot, MIN_BIOS, 0, bindings::BIOSET_NEED_BVECS as c_int)
+                })
+            }),
+        })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for BioSet {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariants; all bios have been given back.
+        unsafe { bindings::bioset_exit(self.inner.get()) };
+    }
+}
+
+/// Pages in use, `struct percpu_counter` in C.
+///
+/// # Invariants
+///
+/// Initialised.
+#[pin_data(PinnedDrop)]
+struct Counter {
+    #[pin]
+    inner: Opaque<bindings::percpu_counter>,
+}
+
+impl Counter {
+    fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            inner <- Opaque::try_ffi_init(|slot| {
+                // SAFETY: `slot` is ours, and stays where it is.
+                if unsafe { bindings::dm_rust_helper_counter_init(slot) } {
+                    Ok(())
+                } else {
+                    Err(ENOMEM)
+                }
+            }),
+        })
+    }
+
+    fn add(&self, pages: i64) {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::dm_rust_helper_counter_add(self.inner.get(), pages) };
+    }
+
+    fn read(&self) -> usize {
+        // SAFETY: By the type invariants.
+        let pages = unsafe { bindings::dm_rust_helper_counter_read_positive(self.inner.get()) };
+
+        usize::try_from(pages).unwrap_or(0)
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Counter {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariants; nobody uses it any more.
+        unsafe { bindings::percpu_counter_destroy_many(self.inner.get(), 1) };
+    }
+}
+
+/// Single pages, `mempool_t` in C.
+///
+/// # Invariants
+///
+/// Initialised, with the [`Counter`] of the same [`Buffers`] as its data.
+#[pin_data(PinnedDrop)]
+struct PagePool {
+    #[pin]
+    inner: Opaque<bindings::mempool_t>,
+}
+
+impl PagePool {
+    /// # Safety
+    ///
+    /// `counter` is initialised and outlives the pool.
+    unsafe fn new(counter: *const Counter) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            inner <- Opaque::try_ffi_init(move |slot: *mut bindings::mempool_t| {
+                // SAFETY: `slot` is ours, and stays where it is. The functions take the counter.
+                to_result(unsafe {
+                    bindings::mempool_init_node(
+                        slot,
+                        bindings::BIO_MAX_VECS as c_int,
+                        Some(alloc_page),
+                        Some(free_page),
+                        counter.cast_mut().cast(),
+                        bindings::GFP_KERNEL,
+                        bindings::NUMA_NO_NODE,
+                    )
+                })
+            }),
+        })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for PagePool {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariants; all pages have been given back.
+        unsafe { bindings::mempool_exit(self.inner.get()) };
+    }
+}
+
+/// # Safety
+///
+/// Called by the pool, with a [`Counter`].
+unsafe extern "C" fn alloc_page(gfp: bindings::gfp_t, data: *mut c_void) -> *mut c_void {
+    // SAFETY: As the caller says.
+    let counter = unsafe { &*data.cast::<Counter>() };
+
+    // The pool first asks so that it may fail.
+    if gfp & bindings::DM_RUST_GFP_NORETRY != 0 && counter.read() >= pages_per_client() {
+        return core::ptr::null_mut();
+    }
+    // SAFETY: Any context in which the flags are right.
+    let page = unsafe { bindings::alloc_pages(gfp, 0) };
+
+    if !page.is_null() {
+        counter.add(1);
+    }
+    page.cast()
+}
+
+/// # Safety
+///
+/// Called by the pool, with a page that `alloc_page` gave, and a [`Counter`].
+unsafe extern "C" fn free_page(page: *mut c_void, data: *mut c_void) {
+    // SAFETY: As the caller says.
+    let counter = unsafe { &*data.cast::<Counter>() };
+
+    // SAFETY: As the caller says; nobody uses the page.
+    unsafe { bindings::__free_pages(page.cast(), 0) };
+    counter.add(-1);
+}
+
+impl Buffers {
+    pub(super) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(&this in Self {
+            bios <- BioSet::new(),
+            counter <- Counter::new(),
+            // SAFETY: The counter was initialised, and is dropped after the pool.
+            pages <- unsafe { PagePool::new(&raw const (*this.as_ptr()).counter) },
+            waiting <- new_mutex!((), "dm_rust::Buffers::waiting"),
+            _client: Client::new(),
+        })
+    }
+
+    /// A bio that reads into the pages of `base`, from `dev`.
+    pub(super) fn clone_of(
+        &self,
+        base: NonNull<bindings::bio>,
+        dev: &Device,
+        wait: bool,
+    ) -> Option<NonNull<bindings::bio>> {
+        let gfp = if wait { NOIO } else { NOWAIT };
+
+        // SAFETY: The bio is the caller's, the device open, the pool initialised.
+        NonNull::new(unsafe {
+            bindings::bio_alloc_clone(dev.bdev(), base.as_ptr(), gfp, self.bios.inner.get())
+        })
+    }
+
+    /// A bio for `sector` of `dev` that does what `base` does, on as many bytes of memory of its
+    /// own.
+    ///
+    /// First tries to get pages without waiting, as many at once as possible. If that fails it
+    /// gives back what it has and starts again: it waits for pages of the pool then, one bio after
+    /// the other. So those that wait do not wait for each other. Sleeps for a bio, too.
+    pub fn new_bio<'ti, T: HoldsBios<'ti>>(
+        &'ti self,
+        base: &HeldBio<'_, 'ti, T>,
+        dev: &'ti Device,
+        sector: Sector,
+    ) -> Option<BufferBio<'ti>> {
+        let highmem = bindings::__GFP_HIGHMEM;
+
+        if let Some(bio) = self.try_new_bio(base, dev, sector, NOWAIT | highmem, true) {
+            return Some(bio);
+        }
+        let _guard = self.waiting.lock();
+        let gfp = NOWAIT | highmem | bindings::DM_RUST_GFP_DIRECT_RECLAIM;
+
+        self.try_new_bio(base, dev, sector, gfp, false)
+    }
+
+    fn try_new_bio<'ti, T: HoldsBios<'ti>>(
+        &'ti self,
+        base: &HeldBio<'_, 'ti, T>,
+        dev: &'ti Device,
+        sector: Sector,
+        gfp: bindings::gfp_t,
+        large: bool,
+    ) -> Option<BufferBio<'ti>> {
+        let size = base.size();
+        let vecs = u16::try_from(size.div_ceil(PAGE_SIZE)).ok()?;
+
+        if u32::from(vecs) > bindings::BIO_MAX_VECS {
+            return None;
+        }
+        // SAFETY: The bio is there while it is borrowed.
+        let (opf, ioprio) = unsafe { ((*base.as_raw()).bi_opf, (*base.as_raw()).bi_ioprio) };
+        // SAFETY: The device is open, and the pool initialised. It waits.
+        let bio = NonNull::new(unsafe {
+            bindings::bio_alloc_bioset(dev.bdev(), vecs, opf, NOIO, self.bios.inner.get())
+        })?;
+        // SAFETY: The bio is ours.
+        let fields = unsafe { &mut *bio.as_ptr() };
+
+        fields.bi_ioprio = ioprio;
+        fields.bi_iter.bi_sector = sector;
+        // INVARIANT: The bio has no pages yet.
+        let buffer = BufferBio { bio, buffers: self };
+        let mut left = size;
+        let mut order = if large { bindings::MAX_PAGE_ORDER } else { 0 };
+
+        while left > 0 {
+            order = order.min(left.div_ceil(PAGE_SIZE).ilog2());
+            let page = self.pages(gfp, &mut order)?;
+            let len = left.min(PAGE_SIZE << order);
+
+            // SAFETY: The bio has room for that many entries; the pages are ours.
+            unsafe { bindings::__bio_add_page(bio.as_ptr(), page.as_ptr(), len, 0) };
+            left -= len;
+        }
+        Some(buffer)
+    }
+
+    /// Pages that follow each other: two to the power of `order`, which becomes smaller if there
+    /// are not so many.
+    fn pages(&self, gfp: bindings::gfp_t, order: &mut u32) -> Option<NonNull<bindings::page>> {
+        while *order > 0 {
+            if self.counter.read() + (1 << *order) <= pages_per_client() {
+                // SAFETY: The flags are right for where the caller is.
+                let page = unsafe { bindings::dm_rust_helper_alloc_compound(gfp, *order) };
+
+                if let Some(page) = NonNull::new(page) {
+                    self.counter.add(1 << *order);
+                    return Some(page);
+                }
+            }
+            *order -= 1;
+        }
+        // SAFETY: The pool is initialised, and gives pages.
+        NonNull::new(unsafe { bindings::mempool_alloc_noprof(self.pages.inner.get(), gfp) })
+            .map(NonNull::cast)
+    }
+}
+
+/// A bio with pages of its own.
+///
+/// # Invariants
+///
+/// `bio` and its pages come from `buffers`, and are nobody else's.
+pub struct BufferBio<'ti> {
+    bio: NonNull<bindings::bio>,
+    buffers: &'ti Buffers,
+}
+
+// SAFETY: A bio belongs to no thread.
+unsafe impl Send for BufferBio<'_> {}
+
+impl<'ti> BufferBio<'ti> {
+    /// Gives up the ownership, for the time of the I/O.
+    pub(super) fn into_raw(self) -> (NonNull<bindings::bio>, &'ti Buffers) {
+        let parts = (self.bio, self.buffers);
+
+        core::mem::forget(self);
+        parts
+    }
+
+    /// # Safety
+    ///
+    /// Both came from [`into_raw`](Self::into_raw), and the bio is not under I/O.
+    pub(super) unsafe fn from_raw(bio: NonNull<bindings::bio>, buffers: &'ti Buffers) -> Self {
+        // INVARIANT: As the caller says.
+        Self { bio, buffers }
+    }
+
+    /// The data, from the start. Nothing after the bio was submitted: see
+    /// [`rewind`](Self::rewind).
+    pub fn cursor(&self) -> Cursor<'_> {
+        // SAFETY: By the type invariants the bio is there, and nobody changes it.
+        unsafe { Cursor::new(self.bio.as_ptr()) }
+    }
+
+    /// Goes back to the start of the data, all `size` bytes, if it has so many.
+    pub fn rewind(&mut self, size: u32) {
+        // SAFETY: The bio is ours, with its table.
+        let vecs = unsafe {
+            core::slice::from_raw_parts(
+                (*self.bio.as_ptr()).bi_io_vec,
+                (*self.bio.as_ptr()).bi_vcnt.into(),
+            )
+        };
+        let all = vecs
+            .iter()
+            .fold(0u32, |all, vec| all.saturating_add(vec.bv_len));
+        // SAFETY: The bio is ours.
+        let iter = unsafe { &mut (*self.bio.as_ptr()).bi_iter };
+
+        iter.bi_idx = 0;
+        iter.bi_bvec_done = 0;
+        iter.bi_size = size.min(all);
+    }
+
+    /// Copies the data of `from`. `bio_copy_data()` in C.
+    pub fn copy_from<'x, T: HoldsBios<'x>>(&mut self, from: &HeldBio<'_, 'x, T>) {
+        // SAFETY: Both bios are there, and nobody changes them.
+        unsafe { bindings::bio_copy_data(self.bio.as_ptr(), from.as_raw()) };
+    }
+
+    /// Copies the data to `to`.
+    pub fn copy_to<'x, T: HoldsBios<'x>>(&self, to: &mut HeldBio<'_, 'x, T>) {
+        // SAFETY: Both bios are there, and nobody changes them.
+        unsafe { bindings::bio_copy_data(to.as_raw(), self.bio.as_ptr()) };
+    }
+}
+
+impl Drop for BufferBio<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants the pages are from these pools, and nobody else's.
+        unsafe {
+            bindings::dm_rust_helper_free_bio_pages(
+                self.bio.as_ptr(),
+                self.buffers.pages.inner.get(),
+                self.buffers.counter.inner.get(),
+            )
+        };
+        // SAFETY: The bio is given up here.
+        unsafe { bindings::bio_put(self.bio.as_ptr()) };
+    }
+}
+
+/// The integrity tags of one bio.
+pub enum Tags<'p> {
+    /// Memory of their own.
+    Own(KVec<u8>),
+    /// The beginning of a block of a pool.
+    Pooled(PoolBox<'p>, u32),
+}
+
+impl<'p> Tags<'p> {
+    /// Memory for `len` bytes of tags, if there is any without trying hard.
+    pub fn own(len: u32) -> Option<Self> {
+        let mut bytes = KVec::new();
+        // What C asks for: it may wait, but neither tries again nor takes reserves.
+        let flags = kernel::alloc::flags::GFP_NOWAIT;
+
+        bytes.resize(len as usize, 0, flags).ok()?;
+        Some(Self::Own(bytes))
+    }
+
+    /// A block of `pool`, of which `len` bytes are used. Waits for one.
+    pub fn pooled(pool: &'p Pool, len: u32) -> Option<Self> {
+        let block = pool.take(true)?;
+
+        (len as usize <= block.len()).then_some(Self::Pooled(block, len))
+    }
+
+    /// The tags.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Pooled(block, len) => {
+                let len = *len as usize;
+
+                block.get_mut(..len).unwrap_or_default()
+            }
+        }
+    }
+
+    /// The tag of `len` bytes from `at` on, for a cipher.
+    pub fn segment(&mut self, at: usize, len: usize) -> Option<crate::mem::Segment<'_>> {
+        let bytes = self.bytes().get_mut(at..)?.get_mut(..len)?;
+
+        // SAFETY: Both kinds are memory of `kmalloc`, borrowed as long as the segment.
+        Some(unsafe { crate::mem::Segment::of_kmalloc(bytes) })
+    }
+
+    /// Gives a bio these tags.
+    ///
+    /// # Safety
+    ///
+    /// They stay until the bio has completed, and nobody uses them until then.
+    pub(super) unsafe fn add_to(&mut self, bio: NonNull<bindings::bio>) -> Result {
+        let bytes = self.bytes();
+        let len = u32::try_from(bytes.len()).map_err(|_| ENOMEM)?;
+
+        // SAFETY: The bio is new, and the tags are memory of `kmalloc`, which stays.
+        to_result(unsafe {
+            bindings::dm_rust_helper_add_integrity(bio.as_ptr(), bytes.as_mut_ptr().cast(), len)
+        })
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Walking through the data of a bio.
+
+use crate::{bindings, mem::Segment};
+use core::marker::PhantomData;
+
+const PAGE_SIZE: u32 = kernel::page::PAGE_SIZE as u32;
+
+/// Where a walk is, `struct bvec_iter` in C.
+///
+/// # Invariants
+///
+/// `iter` is a position in `table`, which has all that `bi_size` counts, and stays for `'a`.
+pub struct Cursor<'a> {
+    table: *const bindings::bio_vec,
+    iter: bindings::bvec_iter,
+    _bio: PhantomData<&'a bindings::bio>,
+}
+
+impl<'a> Cursor<'a> {
+    /// # Safety
+    ///
+    /// `bio` is initialised, and stays as it is for `'a`.
+    #[inline(always)]
+    pub(super) unsafe fn new(bio: *const bindings::bio) -> Self {
+        // SAFETY: As the caller says.
+        let bio = unsafe { &*bio };
+
+        // INVARIANT: A bio has all the data that it says.
+        Self {
+            table: bio.bi_io_vec,
+            iter: bindings::bvec_iter {
+                bi_sector: bio.bi_iter.bi_sector,
+                bi_size: bio.bi_iter.bi_size,
+                bi_idx: bio.bi_iter.bi_idx,
+                bi_bvec_done: bio.bi_iter.bi_bvec_done,
+            },
+            _bio: PhantomData,
+        }
+    }
+
+    /// How many bytes are left.
+    #[inline(always)]
+    pub fn left(&self) -> u32 {
+        self.iter.bi_size
+    }
+
+    /// The next `len` bytes, if what is left in their page is a multiple of that.
+    #[inline(always)]
+    pub fn take(&mut self, len: u32) -> Option<Segment<'a>> {
+        if len == 0 || len > self.iter.bi_size {
+            return None;
+        }
+        // SAFETY: By the type invariants something is left, so the entry is there.
+        let vec = unsafe { &*self.table.add(self.iter.bi_idx as usize) };
+        let at = vec.bv_offset.wrapping_add(self.iter.bi_bvec_done);
+        let offset = at % PAGE_SIZE;
+        let here = vec.bv_len.wrapping_sub(self.iter.bi_bvec_done);
+        let here = here.min(self.iter.bi_size).min(PAGE_SIZE - offset);
+
+        if here % len != 0 || here == 0 {
+            return None;
+        }
+        let page = vec.bv_page.wrapping_add((at / PAGE_SIZE) as usize);
+
+        self.iter.bi_size -= len;
+        self.iter.bi_bvec_done = self.iter.bi_bvec_done.wrapping_add(len);
+        if self.iter.bi_bvec_done == vec.bv_len {
+            self.iter.bi_bvec_done = 0;
+            self.iter.bi_idx = self.iter.bi_idx.wrapping_add(1);
+        }
+        // SAFETY: By the type invariants the memory is there for `'a`.
+        Some(unsafe { Segment::new(page, offset, len) })
+    }
+}

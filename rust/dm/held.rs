@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bios that a target keeps beyond `map`.
+//!
+//! A target that implements [`HoldsBios`] and has [`Held`] as its per-bio data can turn the
+//! [`Bio`] of `map` into a [`HeldBio`], with data of its own. From then on the bio goes from one
+//! function of the target to the next: each gets it by value, and returns a [`Fate`] for it, which
+//! says where it goes. The abstraction carries that out after the function has returned.
+//!
+//! That is why a target never outlives its use: whenever code of the target runs for a bio, that
+//! bio has not completed, and device mapper keeps the table of a bio that has not completed.
+
+use super::{
+    bio::{Bio, Mapped},
+    buffers::{BufferBio, Buffers, Tags},
+    cursor::Cursor,
+    per_bio::PerBioData,
+    queue::{Entry, SubmitThread, Workqueue},
+    Device, Op, OpFlags, Sector, Status,
+};
+use crate::bindings;
+use core::{
+    marker::PhantomData,
+    mem::MaybeUninit,
+    ptr::{self, NonNull},
+};
+use kernel::prelude::*;
+
+/// A target that keeps bios.
+pub trait HoldsBios<'ti>: Sized + Send + Sync + 'ti {
+    /// What the target keeps with each bio that it holds.
+    type Data: Send;
+
+    /// Called by a queue that the bio was given to. May sleep, unless that was
+    /// [`HeldBio::queue_bh`].
+    fn work<'call>(&self, bio: HeldBio<'call, 'ti, Self>) -> Fate<'call>;
+
+    /// Called when the lower bio has completed with `status`; `buffer` is what was submitted, if
+    /// that had pages of its own.
+    ///
+    /// May run in hard interrupt context.
+    fn lower_done<'call>(
+        &self,
+        bio: HeldBio<'call, 'ti, Self>,
+        buffer: Option<BufferBio<'ti>>,
+        status: Status,
+    ) -> Fate<'call>;
+
+    /// Where the integrity tags of a bio are, if it has any.
+    fn tags<'a>(data: &'a mut Self::Data) -> Option<&'a mut Tags<'ti>>;
+}
+
+/// The per-bio data of a target that keeps bios.
+///
+/// # Invariants
+///
+/// `target` is the target that the bio was given to.
+pub struct Held<'ti, T: HoldsBios<'ti>> {
+    target: NonNull<T>,
+    job: MaybeUninit<Job<'ti, T::Data>>,
+}
+
+// SAFETY: The target is shared between threads, and what the job has may be sent to another.
+unsafe impl<'ti, T: HoldsBios<'ti>> Send for Held<'ti, T> {}
+
+impl<'ti, T: HoldsBios<'ti>> PerBioData<T> for Held<'ti, T> {
+    fn new(target: &T) -> Self {
+        // INVARIANT: The caller has called `map` of this target.
+        Self {
+            target: target.into(),
+            job: MaybeUninit::uninit(),
+        }
+    }
+}
+
+/// What is kept with a bio while it is held.
+pub(super) struct Job<'ti, D> {
+    work: bindings::work_struct,
+    pub(super) entry: Entry,
+    buffers: Option<&'ti Buffers>,
+    data: D,
+}
+
+/// A bio that the target holds.
+///
+/// # Invariants
+///
+/// `bio` is a clone that device mapper made for a target of type `T`; its per-bio data are a
+/// [`Held`] with its job initialised. It has not completed, and nobody else uses it.
+pub struct HeldBio<'call, 'ti, T: HoldsBios<'ti>> {
+    bio: NonNull<bindings::bio>,
+    _call: PhantomData<fn(&'call ()) -> &'call ()>,
+    _target: PhantomData<fn(&'ti T) -> &'ti T>,
+}
+
+/// What becomes of a held bio.
+#[must_use = "the function that got the bio returns this"]
+pub struct Fate<'call> {
+    kind: Kind,
+    _call: PhantomData<fn(&'call ()) -> &'call ()>,
+}
+
+enum Kind {
+    End(Status),
+    Queue(*mut bindings::workqueue_struct),
+    QueueBh,
+    Submit(NonNull<bindings::bio>),
+    Thread(NonNull<SubmitThread>),
+}
+
+impl<'map, 'ti, T: HoldsBios<'ti>> Bio<'map, Held<'ti, T>> {
+    /// Keeps the bio, with `data`.
+    pub fn hold(self, data: T::Data) -> HeldBio<'map, 'ti, T> {
+        let bio = self.into_raw();
+        // SAFETY: The bio is ours, with its per-bio data.
+        let held = unsafe { super::per_bio::get::<Held<'ti, T>>(bio.as_ptr()) };
+
+        held.job.write(Job {
+            // SAFETY: Zero is valid for all of it.
+            work: unsafe { core::mem::zeroed() },
+            entry: Entry::new(bio.as_ptr()),
+            buffers: None,
+            data,
+        });
+        // INVARIANT: The job was just initialised.
+        HeldBio::new(bio)
+    }
+}
+
+impl<'call, 'ti, T: HoldsBios<'ti>> HeldBio<'call, 'ti, T> {
+    fn new(bio: NonNull<bindings::bio>) -> Self {
+        Self {
+            bio,
+            _call: PhantomData,
+            _target: PhantomData,
+        }
+    }
+
+    fn raw(&self) -> &bindings::bio {
+        // SAFETY: By the type invariants the bio is initialised, and changed by nobody else.
+        unsafe { self.bio.as_ref() }
+    }
+
+    #[inline(always)]
+    fn job_ptr(&self) -> *mut Job<'ti, T::Data> {
+        // SAFETY: By the type invariants the data are a `Held`.
+        let held = unsafe { super::per_bio::of::<Held<'ti, T>>(self.bio.as_ptr()) };
+
+        // SAFETY: The data are there.
+        unsafe { &raw mut (*held).job }.cast()
+    }
+
+    #[inline(always)]
+    fn job(&self) -> &Job<'ti, T::Data> {
+        // SAFETY: By the type invariants it is initialised, and nobody else's.
+        unsafe { &*self.job_ptr() }
+    }
+
+    #[inline(always)]
+    fn job_mut(&mut self) -> &mut Job<'ti, T::Data> {
+        // SAFETY: By the type invariants it is initialised, and nobody else's.
+        unsafe { &mut *self.job_ptr() }
+    }
+
+    /// What the target keeps with the bio.
+    #[inline(always)]
+    pub fn data(&self) -> &T::Data {
+        &self.job().data
+    }
+
+    /// What the target keeps with the bio, to be changed.
+    #[inline(always)]
+    pub fn data_mut(&mut self) -> &mut T::Data {
+        &mut self.job_mut().data
+    }
+
+    /// What is to be done.
+    #[inline(always)]
+    pub fn op(&self) -> Op {
+        Op::from_raw(self.raw().bi_opf)
+    }
+
+    /// How it is to be done.
+    #[inline(always)]
+    pub fn flags(&self) -> OpFlags {
+        OpFlags::from_raw(self.raw().bi_opf)
+    }
+
+    /// How many bytes.
+    #[inline(always)]
+    pub fn size(&self) -> u32 {
+        self.raw().bi_iter.bi_size
+    }
+
+    /// How many sectors.
+    #[inline(always)]
+    pub fn nr_sectors(&self) -> Sector {
+        Sector::from(self.size() >> bindings::SECTOR_SHIFT)
+    }
+
+    /// The data, from the start.
+    #[inline(always)]
+    pub fn cursor(&self) -> Cursor<'_> {
+        // SAFETY: By the type invariants the bio is initialised and stays while it is borrowed.
+        unsafe { Cursor::new(self.bio.as_ptr()) }
+    }
+
+    /// Tells the kernel log that a sector is not authentic, unless it was told much already.
+    pub fn log_integrity_error(&self, target: &CStr, sector: Sector) {
+        // SAFETY: The bio has its device; the name is a string.
+        unsafe {
+            bindings::dm_rust_helper_integrity_error(
+                target.as_char_ptr(),
+                self.bio.as_ptr(),
+                sector,
+            )
+        };
+    }
+
+    pub(super) fn as_raw(&self) -> *mut bindings::bio {
+        self.bio.as_ptr()
+    }
+
+    fn fate(self, kind: Kind) -> Fate<'call> {
+        Fate {
+            kind,
+            _call: PhantomData,
+        }
+    }
+
+    /// Completes the bio with `status`. The data are dropped.
+    #[inline(always)]
+    pub fn end(self, status: Status) -> Fate<'call> {
+        self.fate(Kind::End(status))
+    }
+
+    /// Gives the bio to a queue, which calls [`HoldsBios::work`].
+    pub fn queue(self, queue: &'ti Workqueue) -> Fate<'call> {
+        let queue = queue.as_raw();
+
+        self.fate(Kind::Queue(queue))
+    }
+
+    /// Has [`HoldsBios::work`] called soon on this CPU, where it must not sleep.
+    pub fn queue_bh(self) -> Fate<'call> {
+        self.fate(Kind::QueueBh)
+    }
+
+    /// Reads what the bio wants, from `sector` of `dev`, into the bio's own pages.
+    /// [`HoldsBios::lower_done`] is called then.
+    ///
+    /// # Errors
+    ///
+    /// The bio, if there is no memory. With `wait` that happens for tags only.
+    pub fn submit_read(
+        mut self,
+        buffers: &'ti Buffers,
+        dev: &'ti Device,
+        sector: Sector,
+        wait: bool,
+    ) -> Result<Fate<'call>, Self> {
+        let Some(lower) = buffers.clone_of(self.bio, dev, wait) else {
+            return Err(self);
+        };
+        // SAFETY: The clone is new, and ours.
+        let fields = unsafe { &mut *lower.as_ptr() };
+
+        fields.bi_iter.bi_sector = sector;
+        fields.bi_end_io = Some(lower_end_io::<T>);
+        fields.bi_private = self.bio.as_ptr().cast();
+        if let Some(tags) = T::tags(self.data_mut()) {
+            // SAFETY: The tags stay in the bio's data, which nobody touches until the lower bio
+            // has completed.
+            if unsafe { tags.add_to(lower) }.is_err() {
+                // SAFETY: The clone is given up.
+                unsafe { bindings::bio_put(lower.as_ptr()) };
+                return Err(self);
+            }
+        }
+        self.job_mut().buffers = None;
+        Ok(self.fate(Kind::Submit(lower)))
+    }
+
+    fn take_buffer(&mut self, buffer: BufferBio<'ti>) -> Result<NonNull<bindings::bio>, ()> {
+        let (lower, buffers) = buffer.into_raw();
+        let base = self.bio.as_ptr().cast();
+        // SAFETY: The buffer is ours.
+        let fields = unsafe { &mut *lower.as_ptr() };
+
+        fields.bi_end_io = Some(lower_end_io::<T>);
+        fields.bi_private = base;
+        if let Some(tags) = T::tags(self.data_mut()) {
+            // SAFETY: The tags stay in the bio's data, which nobody touches until the lower bio
+            // has completed.
+            if unsafe { tags.add_to(lower) }.is_err() {
+                // SAFETY: These were just taken apart, and the bio was not submitted.
+                drop(unsafe { BufferBio::from_raw(lower, buffers) });
+                return Err(());
+            }
+        }
+        self.job_mut().buffers = Some(buffers);
+        Ok(lower)
+    }
+
+    /// Submits a bio with pages of its own, for this one. [`HoldsBios::lower_done`] is called when
+    /// it has completed.
+    pub fn submit(mut self, buffer: BufferBio<'ti>) -> Fate<'call> {
+        match self.take_buffer(buffer) {
+            Ok(lower) => self.fate(Kind::Submit(lower)),
+            Err(()) => self.end(Status::IOERR),
+        }
+    }
+
+    /// As [`submit`](Self::submit), but by a thread, which sorts what it has by `sector`.
+    pub fn submit_by(
+        mut self,
+        thread: &'ti SubmitThread,
+        buffer: BufferBio<'ti>,
+        sector: Sector,
+    ) -> Fate<'call> {
+        match self.take_buffer(buffer) {
+            Ok(lower) => {
+                let job = self.job_mut();
+
+                job.entry.lower = lower.as_ptr();
+                job.entry.sector = sector;
+                self.fate(Kind::Thread(thread.into()))
+            }
+            Err(()) => self.end(Status::IOERR),
+        }
+    }
+
+    /// Carries out what was decided in `map`.
+    pub fn submitted(self, decide: impl FnOnce(Self) -> Fate<'call>) -> Mapped<'call> {
+        let bio = self.bio;
+        let fate = decide(self);
+
+        // SAFETY: The fate has the lifetime of this call, so it is this bio's.
+        unsafe { carry_out::<T>(bio, fate) };
+        Mapped::submitted()
+    }
+}
+
+/// Does what a fate says.
+///
+/// # Safety
+///
+/// The fate is that of `bio`, which was a [`HeldBio`] of a `T`. No code of the target runs for it
+/// any more that device mapper does not protect otherwise.
+#[inline]
+unsafe fn carry_out<'ti, T: HoldsBios<'ti>>(bio: NonNull<bindings::bio>, fate: Fate<'_>) {
+    let mut held = HeldBio::<T>::new(bio);
+
+    match fate.kind {
+        Kind::End(status) => {
+            // SAFETY: The data were initialised, and are used for the last time.
+            unsafe { ptr::drop_in_place(&mut held.job_mut().data) };
+            // SAFETY: The bio is ours.
+            unsafe { (*bio.as_ptr()).bi_status = status.into_raw() };
+            // SAFETY: The bio is ours, and given up.
+            unsafe { bindings::bio_endio(bio.as_ptr()) };
+        }
+        Kind::Queue(queue) => {
+            let work = held.prepare_work();
+
+            // SAFETY: The work is new, and stays until it has run. So does the queue: the bio has
+            // not completed.
+            unsafe {
+                bindings::queue_work_on(
+                    bindings::wq_misc_consts_WORK_CPU_UNBOUND as i32,
+                    queue,
+                    work,
+                )
+            };
+        }
+        Kind::QueueBh => {
+            let work = held.prepare_work();
+
+            // SAFETY: The work is new, and stays until it has run.
+            unsafe { bindings::dm_rust_helper_queue_bh_work(work) };
+        }
+        // SAFETY: The lower bio is complete and ours; the bio stays until it has completed.
+        Kind::Submit(lower) => unsafe {
+            bindings::dm_submit_bio_remap(bio.as_ptr(), lower.as_ptr())
+        },
+        Kind::Thread(thread) => {
+            let job: *mut Job<'ti, T::Data> = held.job_mut();
+            // SAFETY: The job stays until the lower bio has completed.
+            let submission = unsafe { super::queue::Submission::of(job) };
+
+            // SAFETY: The thread is there, since the bio has not completed.
+            unsafe { thread.as_ref() }.push(submission);
+        }
+    }
+}
+
+impl<'ti, T: HoldsBios<'ti>> HeldBio<'_, 'ti, T> {
+    fn prepare_work(&mut self) -> *mut bindings::work_struct {
+        let work = &raw mut self.job_mut().work;
+
+        // SAFETY: The work is not queued: the bio is here.
+        unsafe { bindings::dm_rust_helper_init_work(work, Some(work_fn::<T>)) };
+        work
+    }
+}
+
+/// # Safety
+///
+/// Called by a workqueue with the work of a [`Job`] of a `T`.
+unsafe extern "C" fn work_fn<'ti, T: HoldsBios<'ti>>(work: *mut bindings::work_struct) {
+    // SAFETY: The work is a field of a job, as the caller says.
+    let job = unsafe { kernel::container_of!(work, Job<'ti, T::Data>, work) };
+    // SAFETY: The job is initialised.
+    let bio = unsafe { NonNull::new_unchecked((*job).entry.base) };
+    // SAFETY: A bio with a job has a `Held`.
+    let target = unsafe { (*super::per_bio::of::<Held<'ti, T>>(bio.as_ptr())).target };
+    // SAFETY: The target is there, since the bio has not completed.
+    let fate = unsafe { target.as_ref() }.work(HeldBio::new(bio));
+
+    // SAFETY: The fate is this bio's, and the function has returned.
+    unsafe { carry_out::<T>(bio, fate) };
+}
+
+/// # Safety
+///
+/// Called as `bi_end_io` of a bio that was submitted for a [`HeldBio`] of a `T`.
+unsafe extern "C" fn lower_end_io<'ti, T: HoldsBios<'ti>>(lower: *mut bindings::bio) {
+    // SAFETY: The lower bio has completed, so it is ours.
+    let status = Status::from_raw(unsafe { (*lower).bi_status });
+    // SAFETY: `submit` has stored the bio there.
+    let bio = unsafe { NonNull::new_unchecked((*lower).bi_private.cast::<bindings::bio>()) };
+    // SAFETY: A lower bio is not null.
+    let lower = unsafe { NonNull::new_unchecked(lower) };
+    // SAFETY: A held bio has a `Held`.
+    let target = unsafe { (*super::per_bio::of::<Held<'ti, T>>(bio.as_ptr())).target };
+    let mut held = HeldBio::<T>::new(bio);
+    let buffer = match held.job_mut().buffers.take() {
+        // SAFETY: `take_buffer` has taken these two apart; the bio has completed.
+        Some(buffers) => Some(unsafe { BufferBio::from_raw(lower, buffers) }),
+        None => {
+            // SAFETY: The clone is done with.
+            unsafe { bindings::bio_put(lower.as_ptr()) };
+            None
+        }
+    };
+    // SAFETY: The target is there, since the bio has not completed.
+    let fate = unsafe { target.as_ref() }.lower_done(held, buffer, status);
+
+    // SAFETY: The fate is this bio's, and the function has returned.
+    unsafe { carry_out::<T>(bio, fate) };
+}

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Queues and threads of a target, which work on the bios that it holds.
+
+use super::{held::Job, Sector};
+use crate::bindings;
+use core::{
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicPtr, AtomicUsize, Ordering},
+};
+use kernel::{
+    ffi::{c_int, c_void},
+    prelude::*,
+};
+
+/// What kind of queue.
+#[derive(Clone, Copy)]
+pub struct QueueOptions {
+    /// Its workers come before others.
+    pub high_priority: bool,
+    /// The work is done on the CPU that it was given on.
+    pub per_cpu: bool,
+    /// The work is long, and does not keep other work on the CPU from starting.
+    pub cpu_intensive: bool,
+    /// How many bios are worked on at once; 0 for as many as there are CPUs.
+    pub max_active: u16,
+}
+
+/// A queue for held bios, `struct workqueue_struct` in C.
+///
+/// Made by [`Constructor::queue`](super::Constructor::queue). It can always make progress, even
+/// when there is no memory.
+///
+/// # Invariants
+///
+/// `queue` is there until [`stop`](Self::stop) is called, which happens when no bio is held.
+pub struct Workqueue {
+    queue: *mut bindings::workqueue_struct,
+}
+
+// SAFETY: A queue belongs to no thread.
+unsafe impl Send for Workqueue {}
+// SAFETY: Work may be queued by several threads at once.
+unsafe impl Sync for Workqueue {}
+
+impl Workqueue {
+    pub(super) fn new(
+        prefix: &CStr,
+        name: &CStr,
+        id: c_int,
+        options: QueueOptions,
+    ) -> Option<Self> {
+        // SAFETY: The names are strings, which C copies.
+        let queue = unsafe {
+            bindings::dm_rust_helper_queue(
+                prefix.as_char_ptr(),
+                name.as_char_ptr(),
+                id,
+                options.high_priority,
+                options.per_cpu,
+                options.cpu_intensive,
+                options.max_active.into(),
+            )
+        };
+
+        (!queue.is_null()).then_some(Self { queue })
+    }
+
+    pub(super) fn as_raw(&self) -> *mut bindings::workqueue_struct {
+        self.queue
+    }
+
+    /// Waits for work that is being done, and frees the queue.
+    ///
+    /// # Safety
+    ///
+    /// Nothing is queued after this. It is called once.
+    pub(super) unsafe fn stop(&self) {
+        // SAFETY: By the type invariants the queue is there.
+        unsafe { bindings::destroy_workqueue(self.queue) };
+    }
+}
+
+/// A number in the names of queues, given back when this is dropped.
+pub(super) struct QueueId(pub(super) c_int);
+
+impl QueueId {
+    pub(super) fn new() -> Result<Self> {
+        // SAFETY: Has no requirements but that it may sleep.
+        let id = unsafe { bindings::dm_rust_helper_queue_id() };
+
+        if id < 0 {
+            return Err(Error::from_errno(id));
+        }
+        Ok(Self(id))
+    }
+}
+
+impl Drop for QueueId {
+    fn drop(&mut self) {
+        // SAFETY: The number was taken by `new`.
+        unsafe { bindings::dm_rust_helper_put_queue_id(self.0) };
+    }
+}
+
+/// A lower bio that waits for the thread.
+///
+/// # Invariants
+///
+/// Points to the entry of the job of a held bio, filled.
+pub(super) struct Submission(NonNull<Entry>);
+
+/// The part of a [`Job`] that the thread needs.
+#[repr(C)]
+pub(super) struct Entry {
+    node: bindings::list_head,
+    pub(super) base: *mut bindings::bio,
+    pub(super) lower: *mut bindings::bio,
+    pub(super) sector: Sector,
+}
+
+impl Entry {
+    pub(super) fn new(base: *mut bindings::bio) -> Self {
+        Self {
+            node: bindings::list_head::default(),
+            base,
+            lower: ptr::null_mut(),
+            sector: 0,
+        }
+    }
+}
+
+impl Submission {
+    /// # Safety
+    ///
+    /// The job stays where it is until its lower bio has completed, and is the caller's.
+    pub(super) unsafe fn of<D>(job: *mut Job<'_, D>) -> Self {
+        // SAFETY: The job is there, as the caller says.
+        let entry = unsafe { &raw mut (*job).entry };
+
+        // SAFETY: A field is not null.
+        // INVARIANT: As the caller says.
+        Self(unsafe { NonNull::new_unchecked(entry) })
+    }
+}
+
+/// A thread that submits lower bios, in the order of their sectors.
+///
+/// Made by [`Constructor::submit_thread`](super::Constructor::submit_thread).
+///
+/// # Invariants
+///
+/// `list` holds entries, linked by `node.next`, that nobody else uses. `task` is there until
+/// [`stop`](Self::stop) is called, which happens when no bio is held.
+pub struct SubmitThread {
+    list: AtomicPtr<Entry>,
+    task: AtomicPtr<bindings::task_struct>,
+    /// How many are pushing.
+    pushing: AtomicUsize,
+}
+
+// SAFETY: The list is passed on atomically.
+unsafe impl Send for SubmitThread {}
+// SAFETY: As above.
+unsafe impl Sync for SubmitThread {}
+
+impl SubmitThread {
+    pub(super) fn new() -> Self {
+        Self {
+            list: AtomicPtr::new(ptr::null_mut()),
+            task: AtomicPtr::new(ptr::null_mut()),
+            pushing: AtomicUsize::new(0),
+        }
+    }
+
+    /// Starts the thread.
+    ///
+    /// # Safety
+    ///
+    /// `self` stays where it is until [`stop`](Self::stop) was called, which is.
+    pub(super) unsafe fn start(&self, prefix: &CStr, name: &CStr, high_priority: bool) -> Result {
+        // SAFETY: The names are strings. The thread gets a pointer that stays valid as long as it
+        // runs, as the caller says.
+        let task = kernel::error::from_err_ptr(unsafe {
+            bindings::dm_rust_helper_thread(
+                Some(Self::run),
+                ptr::from_ref(self).cast_mut().cast(),
+                prefix.as_char_ptr(),
+                name.as_char_ptr(),
+            )
+        })?;
+
+        self.task.store(task, Ordering::Release);
+        if high_priority {
+            // SAFETY: The task was just made; `MIN_NICE` is a valid value.
+            unsafe { bindings::set_user_nice(task, -20) };
+        }
+        // SAFETY: The task is there.
+        unsafe { bindings::wake_up_process(task) };
+        Ok(())
+    }
+
+    /// Ends the thread, if it was started.
+    ///
+    /// # Safety
+    ///
+    /// Nothing is pushed after this. It is called once.
+    pub(super) unsafe fn stop(&self) {
+        let task = self.task.load(Ordering::Acquire);
+
+        // The bio of who pushes may have completed before the pushing was.
+        while self.pushing.load(Ordering::Acquire) != 0 {
+            core::hint::spin_loop();
+            // SAFETY: The caller may sleep.
+            unsafe { bindings::dm_rust_helper_cond_resched() };
+        }
+        if !task.is_null() {
+            // SAFETY: By the type invariants the task is there; it ends only when it is told so.
+            unsafe { bindings::kthread_stop(task) };
+        }
+    }
+
+    /// Gives the thread a bio to submit. May be called in any context.
+    pub(super) fn push(&self, submission: Submission) {
+        let entry = submission.0.as_ptr();
+        let mut first = self.list.load(Ordering::Relaxed);
+
+        // From when the entry is on the list its bio may complete; this keeps the thread.
+        self.pushing.fetch_add(1, Ordering::Relaxed);
+        loop {
+            // SAFETY: The entry is ours until it is on the list.
+            unsafe { (*entry).node.next = first.cast() };
+            // INVARIANT: The entry is on the list from here on.
+            match self
+                .list
+                .compare_exchange_weak(first, entry, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => break,
+                Err(now) => first = now,
+            }
+        }
+        // Whoever finds the list empty wakes the thread.
+        if first.is_null() {
+            let task = self.task.load(Ordering::Acquire);
+
+            // SAFETY: The task is there: `stop` waits for who pushes.
+            unsafe { bindings::wake_up_process(task) };
+        }
+        self.pushing.fetch_sub(1, Ordering::Release);
+    }
+
+    /// # Safety
+    ///
+    /// Called as the function of a thread, with a `SubmitThread` that stays until it ends.
+    unsafe extern "C" fn run(data: *mut c_void) -> c_int {
+        // SAFETY: As the caller says.
+        let this = unsafe { &*data.cast::<Self>() };
+
+        loop {
+            let list = this.list.swap(ptr::null_mut(), Ordering::Acquire);
+
+            if !list.is_null() {
+                // SAFETY: The entries are this thread's now.
+                unsafe { submit_sorted(list) };
+                continue;
+            }
+            // SAFETY: Called by a thread that was made as one.
+            if unsafe { bindings::kthread_should_stop() } {
+                return 0;
+            }
+            let head = ptr::from_ref(&this.list).cast_mut().cast();
+            // SAFETY: The list is one pointer, as that of C is.
+            unsafe { bindings::dm_rust_helper_thread_wait(head) };
+        }
+    }
+}
+
+/// Submits what is on a list, sorted by sector; equals in the order in which they came.
+///
+/// # Safety
+///
+/// The entries are the caller's, linked by `node.next`, the last one first.
+unsafe fn submit_sorted(mut list: *mut Entry) {
+    let mut head = bindings::list_head::default();
+    let mut plug = bindings::blk_plug::default();
+    let head_ptr = &raw mut head;
+
+    head.next = head_ptr;
+    head.prev = head_ptr;
+    while !list.is_null() {
+        let entry = list;
+
+        // SAFETY: The entry is ours.
+        list = unsafe { (*entry).node.next }.cast();
+        // Each goes to the front, so that the first one that came ends up there.
+        // SAFETY: The head is a list, and the entry is on none.
+        unsafe { push_front(head_ptr, entry.cast()) };
+    }
+    // SAFETY: The head is a list of entries, which the comparison reads.
+    unsafe { bindings::list_sort(ptr::null_mut(), head_ptr, Some(by_sector)) };
+    // SAFETY: The plug is ours, and is finished below.
+    unsafe { bindings::blk_start_plug(&mut plug) };
+    let mut node = head.next;
+
+    while node != head_ptr {
+        let entry = node.cast::<Entry>();
+        // SAFETY: The entry is ours until its bio is submitted.
+        let (next, base, lower) = unsafe { ((*entry).node.next, (*entry).base, (*entry).lower) };
+
+        // SAFETY: The lower bio is complete and ours. Its completion may free the entry.
+        unsafe { bindings::dm_submit_bio_remap(base, lower) };
+        // SAFETY: A thread may sleep.
+        unsafe { bindings::dm_rust_helper_cond_resched() };
+        node = next;
+    }
+    // SAFETY: The plug was started above.
+    unsafe { bindings::blk_finish_plug(&mut plug) };
+}
+
+/// Puts a node at the front of a list.
+///
+/// # Safety
+///
+/// `head` is a list, and `node` is on none and the caller's.
+unsafe fn push_front(head: *mut bindings::list_head, node: *mut bindings::list_head) {
+    // SAFETY: As the caller says.
+    let first = unsafe { (*head).next };
+
+    // SAFETY: As the caller says.
+    unsafe {
+        *node = bindings::list_head {
+            next: first,
+            prev: head,
+        }
+    };
+    // SAFETY: The neighbours are on the list.
+    unsafe { (*first).prev = node };
+    // SAFETY: As above.
+    unsafe { (*head).next = node };
+}
+
+/// # Safety
+///
+/// Called by `list_sort` with nodes of entries.
+unsafe extern "C" fn by_sector(
+    _: *mut c_void,
+    a: *const bindings::list_head,
+    b: *const bindings::list_head,
+) -> c_int {
+    // SAFETY: The nodes are the first fields of entries.
+    let [a, b] = [a, b].map(|node| unsafe { (*node.cast::<Entry>()).sector });
+
+    c_int::from(a > b)
+}
