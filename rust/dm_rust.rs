@@ -4,10 +4,13 @@
 //!
 //! - [`targets`]: the targets, a file each, without unsafe code.
 //! - [`dm`]: the safe abstraction over device mapper that they stand on.
+//! - [`crypto`]: the same for ciphers; [`mem`]: for the memory of both.
 //! - [`bindings`]: the C items below it.
 
 mod bindings;
+pub mod crypto;
 pub mod dm;
+pub mod mem;
 #[forbid(unsafe_code)]
 mod targets;
 

@@ -9,8 +9,10 @@ mod stripes;
 
 crate::dm::targets! {
     counter::Counter,
+    crypt::Crypt,
     error::Error,
     linear::Linear,
+    stand_in::StandIn,
     striped::Striped,
     zero::Zero,
 }

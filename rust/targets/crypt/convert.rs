@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Encrypting and decrypting the data of a bio, sector by sector.
+
+use super::{
+    mode::{Iv, Keyed, Kind, SectorAt, ASSOC_SECTOR},
+    CryptTarget,
+};
+use crate::{
+    crypto::{not_authentic, Call, Cipher, Direction, Request, Transform},
+    dm::{self, prelude::*, Cursor, Tags},
+    mem::Segment,
+};
+
+/// Why data could not be converted.
+pub(crate) enum Failure {
+    /// There was no memory for a request, and this is no place to wait. Nothing was done.
+    TryLater,
+    /// The data of a sector are not authentic.
+    Tampered(Sector),
+    /// Anything else.
+    Io,
+}
+
+/// What to convert.
+pub(crate) struct Conversion<'a, 'p> {
+    pub(crate) writing: bool,
+    pub(crate) input: Cursor<'a>,
+    pub(crate) output: Cursor<'a>,
+    pub(crate) tags: Option<&'a mut Tags<'p>>,
+    /// Where the data lie on the target.
+    pub(crate) sector: Sector,
+    /// Whether to wait for memory.
+    pub(crate) wait: bool,
+    /// Whether to let others run in between.
+    pub(crate) yields: bool,
+}
+
+impl CryptTarget<'_> {
+    /// Converts all data.
+    #[inline]
+    pub(crate) fn convert(
+        &self,
+        keyed: &Keyed,
+        conversion: Conversion<'_, '_>,
+    ) -> Result<(), Failure> {
+        match &keyed.cipher {
+            Kind::Skcipher(cipher) => self.convert_by(cipher, keyed.iv.as_ref(), conversion, false),
+            Kind::Aead(cipher) => self.convert_by(cipher, keyed.iv.as_ref(), conversion, true),
+        }
+    }
+
+    #[inline]
+    fn convert_by<T: Transform>(
+        &self,
+        cipher: &Cipher<T>,
+        iv: Option<&Iv>,
+        mut conversion: Conversion<'_, '_>,
+        aead: bool,
+    ) -> Result<(), Failure> {
+        let mut request = cipher.request(conversion.wait).ok_or(Failure::TryLater)?;
+        let step = u64::from(self.sector_size >> 9);
+        let last_key = cipher.transforms().len().wrapping_sub(1);
+        let mut sector = conversion.sector.wrapping_add(self.iv_offset);
+        let mut tag_at = 0;
+
+        while conversion.input.left() > 0 && conversion.output.left() > 0 {
+            let src = conversion.input.take(self.sector_size).ok_or(Failure::Io)?;
+            let dst = conversion
+                .output
+                .take(self.sector_size)
+                .ok_or(Failure::Io)?;
+            let tag = conversion
+                .tags
+                .as_mut()
+                .map(|tags| Tag { tags, at: tag_at });
+            // The number of keys is a power of two.
+            let key = sector as usize & last_key;
+            let one = One {
+                src,
+                dst,
+                sector,
+                key,
+                writing: conversion.writing,
+                aead,
+            };
+
+            match self.convert_one(&mut request, iv, &one, tag) {
+                Ok(()) => {}
+                Err(e) if not_authentic(e) => {
+                    return Err(Failure::Tampered(sector.wrapping_sub(self.iv_offset)));
+                }
+                Err(_) => return Err(Failure::Io),
+            }
+            sector = sector.wrapping_add(step);
+            tag_at += self.tuple_size;
+            if conversion.yields {
+                dm::cond_resched();
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn convert_one<T: Transform>(
+        &self,
+        request: &mut Request<'_, T>,
+        iv: Option<&Iv>,
+        one: &One<'_>,
+        mut tag: Option<Tag<'_, '_>>,
+    ) -> Result {
+        let number = if self.options.iv_large_sectors {
+            one.sector >> self.sector_shift
+        } else {
+            one.sector
+        };
+        let at = SectorAt {
+            sector: number,
+            byte: number.wrapping_mul(self.sector_size.into()),
+        };
+        let mut src = one.src;
+
+        if let Some(iv) = iv {
+            match &mut tag {
+                // What was written beside the data is the IV of what is read.
+                Some(tag) if self.integrity_iv_size != 0 && !one.writing => {
+                    let stored = tag.part(self.integrity_tag_size, self.integrity_iv_size)?;
+
+                    copy(request.iv(), stored);
+                }
+                _ => {
+                    iv.fill(request, &at, &src, one.writing)?;
+                    if let Some(tag) = tag.as_mut().filter(|_| self.integrity_iv_size != 0) {
+                        let stored = tag.part(self.integrity_tag_size, self.integrity_iv_size)?;
+
+                        copy(stored, request.iv());
+                    }
+                }
+            }
+            if iv.touches_data() && iv.before(&at, &src, &one.dst, one.writing)? {
+                src = one.dst;
+            }
+        }
+        let direction = if one.writing {
+            Direction::Encrypt
+        } else {
+            Direction::Decrypt
+        };
+        let mut call = Call {
+            transform: one.key,
+            direction,
+            src,
+            dst: one.dst,
+            tag: None,
+        };
+
+        if one.aead {
+            self.authenticate(request, one, &mut call, tag.as_mut().ok_or(EIO)?)?;
+        } else {
+            request.run(&call)?;
+        }
+        match iv {
+            Some(iv) if iv.touches_data() => iv.after(&at, &one.dst, one.writing),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs a call with the sector's number and the IV as associated data.
+    fn authenticate<T: Transform>(
+        &self,
+        request: &mut Request<'_, T>,
+        one: &One<'_>,
+        call: &mut Call<'_>,
+        tag: &mut Tag<'_, '_>,
+    ) -> Result {
+        let number = one.sector.wrapping_sub(self.iv_offset);
+
+        copy(request.assoc(), &number.to_le_bytes());
+        request.iv_to_assoc(ASSOC_SECTOR);
+        {
+            let mut call = Call {
+                tag: Some(
+                    tag.tags
+                        .segment(tag.at, self.integrity_tag_size)
+                        .ok_or(EIO)?,
+                ),
+                ..*call
+            };
+
+            call.transform = 0;
+            request.run(&call)?;
+        }
+        if one.writing {
+            let used = self.integrity_tag_size + self.integrity_iv_size;
+
+            tag.part(used, self.tuple_size.saturating_sub(used))?
+                .fill(0);
+        }
+        Ok(())
+    }
+}
+
+/// One sector.
+struct One<'a> {
+    src: Segment<'a>,
+    dst: Segment<'a>,
+    /// Its number, with the offset of the IV.
+    sector: Sector,
+    /// Which key.
+    key: usize,
+    writing: bool,
+    aead: bool,
+}
+
+/// The tag of one sector.
+struct Tag<'a, 'p> {
+    tags: &'a mut Tags<'p>,
+    at: usize,
+}
+
+impl Tag<'_, '_> {
+    fn part(&mut self, start: usize, len: usize) -> Result<&mut [u8]> {
+        self.tags
+            .bytes()
+            .get_mut(self.at..)
+            .and_then(|tag| tag.get_mut(start..))
+            .and_then(|tag| tag.get_mut(..len))
+            .ok_or(EIO)
+    }
+}
+
+/// Copies as much as both have.
+fn copy(to: &mut [u8], from: &[u8]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+}
