@@ -337,13 +337,13 @@ impl Buffers {
         let mut order = if large { bindings::MAX_PAGE_ORDER } else { 0 };
 
         while left > 0 {
-            order = order.min(left.div_ceil(PAGE_SIZE).ilog2());
+            order = order.min(left.div_ceil(PAGE_SIZE).checked_ilog2().unwrap_or(0));
             let page = self.pages(gfp, &mut order)?;
             let len = left.min(PAGE_SIZE << order);
 
             // SAFETY: The bio has room for that many entries; the pages are ours.
             unsafe { bindings::__bio_add_page(bio.as_ptr(), page.as_ptr(), len, 0) };
-            left -= len;
+            left = left.saturating_sub(len);
         }
         Some(buffer)
     }
@@ -352,7 +352,7 @@ impl Buffers {
     /// are not so many.
     fn pages(&self, gfp: bindings::gfp_t, order: &mut u32) -> Option<NonNull<bindings::page>> {
         while *order > 0 {
-            if self.counter.read() + (1 << *order) <= pages_per_client() {
+            if self.counter.read().saturating_add(1 << *order) <= pages_per_client() {
                 // SAFETY: The flags are right for where the caller is.
                 let page = unsafe { bindings::dm_rust_helper_alloc_compound(gfp, *order) };
 
@@ -361,7 +361,7 @@ impl Buffers {
                     return Some(page);
                 }
             }
-            *order -= 1;
+            *order = order.saturating_sub(1);
         }
         // SAFETY: The pool is initialised, and gives pages.
         NonNull::new(unsafe { bindings::mempool_alloc_noprof(self.pages.inner.get(), gfp) })

@@ -57,14 +57,16 @@ impl<'a> Cursor<'a> {
         let at = vec.bv_offset.wrapping_add(self.iter.bi_bvec_done);
         let offset = at % PAGE_SIZE;
         let here = vec.bv_len.wrapping_sub(self.iter.bi_bvec_done);
-        let here = here.min(self.iter.bi_size).min(PAGE_SIZE - offset);
+        let here = here
+            .min(self.iter.bi_size)
+            .min(PAGE_SIZE.wrapping_sub(offset));
 
         if here % len != 0 || here == 0 {
             return None;
         }
         let page = vec.bv_page.wrapping_add((at / PAGE_SIZE) as usize);
 
-        self.iter.bi_size -= len;
+        self.iter.bi_size = self.iter.bi_size.wrapping_sub(len);
         self.iter.bi_bvec_done = self.iter.bi_bvec_done.wrapping_add(len);
         if self.iter.bi_bvec_done == vec.bv_len {
             self.iter.bi_bvec_done = 0;

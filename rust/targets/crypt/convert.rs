@@ -93,7 +93,7 @@ impl CryptTarget<'_> {
                 Err(_) => return Err(Failure::Io),
             }
             sector = sector.wrapping_add(step);
-            tag_at += self.tuple_size;
+            tag_at = tag_at.wrapping_add(self.tuple_size);
             if conversion.yields {
                 dm::cond_resched();
             }
@@ -110,7 +110,7 @@ impl CryptTarget<'_> {
         mut tag: Option<Tag<'_, '_>>,
     ) -> Result {
         let number = if self.options.iv_large_sectors {
-            one.sector >> self.sector_shift
+            one.sector >> (self.sector_shift & 63)
         } else {
             one.sector
         };
@@ -191,7 +191,7 @@ impl CryptTarget<'_> {
             request.run(&call)?;
         }
         if one.writing {
-            let used = self.integrity_tag_size + self.integrity_iv_size;
+            let used = self.integrity_tag_size.wrapping_add(self.integrity_iv_size);
 
             tag.part(used, self.tuple_size.saturating_sub(used))?
                 .fill(0);

@@ -59,7 +59,7 @@ pub(super) fn target<'ti>(
 
     let buffers = ti.buffers(c"Cannot allocate page mempool")?;
     let sector_size = u32::from(options.sector_size);
-    let sector_shift = sector_size.ilog2() - 9;
+    let sector_shift = sector_size.trailing_zeros().saturating_sub(9);
     let iv_offset = iv_offset
         .sector(c"Invalid iv_offset sector")
         .ok()
@@ -330,9 +330,9 @@ impl Making<'_> {
                 }
             }
             // One key more is the seed.
-            Some(IvName::Lmk) if shape.size % shape.parts as usize != 0 => {
-                shape.parts += 1;
-                shape.extra = shape.size / shape.parts as usize;
+            Some(IvName::Lmk) if shape.size.checked_rem(shape.parts as usize) != Some(0) => {
+                shape.parts = shape.parts.saturating_add(1);
+                shape.extra = shape.size.checked_div(shape.parts as usize).unwrap_or(0);
             }
             Some(IvName::Tcw) => {
                 shape.parts = shape.parts.saturating_add(2);

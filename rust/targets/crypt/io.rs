@@ -110,7 +110,7 @@ impl<'ti> CryptTarget<'ti> {
             return Ok(None);
         };
         let tag_len = |sectors: Sector| {
-            let count = usize::try_from(sectors >> self.sector_shift).map_err(|_| EIO)?;
+            let count = usize::try_from(sectors >> (self.sector_shift & 63)).map_err(|_| EIO)?;
 
             u32::try_from(count.checked_mul(self.tuple_size).ok_or(EIO)?).map_err(|_| EIO)
         };

@@ -33,7 +33,7 @@ pub(crate) fn benbi_shift(block_size: u32) -> Result<u32, BenbiError> {
     if !block_size.is_power_of_two() {
         return Err(BenbiError::NotPowerOfTwo);
     }
-    9u32.checked_sub(block_size.ilog2())
+    9u32.checked_sub(block_size.trailing_zeros())
         .ok_or(BenbiError::TooLarge)
 }
 
@@ -46,7 +46,7 @@ pub(crate) enum BenbiError {
 
 /// The number of the sector's first block, from 1 on, big endian.
 pub(crate) fn benbi(sector: u64, shift: u32, iv: &mut [u8]) {
-    plain64be((sector << shift).wrapping_add(1), iv);
+    plain64be((sector << (shift & 63)).wrapping_add(1), iv);
 }
 
 /// What loop-AES hashes after a sector's data: its number, in 56 bits, and its size.

@@ -39,7 +39,7 @@ impl Shape {
     fn subkey_size(&self) -> Result<usize> {
         let size = self.size.checked_sub(self.extra).ok_or(EINVAL)?;
 
-        Ok(size >> self.count.ilog2())
+        Ok(size >> self.count.trailing_zeros().min(31))
     }
 
     /// Gives the transforms their keys. The last error counts.
