@@ -34,8 +34,8 @@ bool dm_rust_helper_schedule_work(struct work_struct *work);
 /* Log lines with the prefix of device mapper's own. */
 void dm_rust_helper_warn(const char *target, const char *message);
 void dm_rust_helper_err(const char *target, const char *message);
-void dm_rust_helper_integrity_error(const char *target, struct bio *bio,
-				    sector_t sector);
+void dm_rust_helper_integrity_error(const char *target,
+				    struct block_device *bdev, sector_t sector);
 
 /* Where code runs, and what may be done there. */
 bool dm_rust_helper_in_hardirq_or_irqs_off(void);

@@ -57,12 +57,12 @@ void dm_rust_helper_err(const char *target, const char *message)
 	printk(KERN_ERR DM_NAME ": %s: %s\n", target, message);
 }
 
-void dm_rust_helper_integrity_error(const char *target, struct bio *bio,
-				    sector_t sector)
+void dm_rust_helper_integrity_error(const char *target,
+				    struct block_device *bdev, sector_t sector)
 {
 	printk_ratelimited(KERN_ERR DM_NAME
 			   ": %s: %pg: INTEGRITY AEAD ERROR, sector %llu\n",
-			   target, bio->bi_bdev, (unsigned long long)sector);
+			   target, bdev, (unsigned long long)sector);
 }
 
 bool dm_rust_helper_in_hardirq_or_irqs_off(void)

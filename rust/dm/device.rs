@@ -87,6 +87,14 @@ impl Device {
         unsafe { bindings::dm_rust_helper_bdev_logical_block_size(self.bdev()) }
     }
 
+    /// Tells the kernel log that a sector is not authentic, unless it was told much already.
+    pub fn log_integrity_error(&self, target: &CStr, sector: Sector) {
+        // SAFETY: By the type invariants the device is open; the name is a string.
+        unsafe {
+            bindings::dm_rust_helper_integrity_error(target.as_char_ptr(), self.bdev(), sector)
+        };
+    }
+
     /// What the device keeps beside its data, if it is plain metadata or protects itself.
     pub fn integrity_profile(&self) -> Option<IntegrityProfile> {
         let (mut metadata_size, mut interval_exp, mut plain) = (0, 0, false);

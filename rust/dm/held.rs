@@ -24,7 +24,6 @@ use core::{
     mem::MaybeUninit,
     ptr::{self, NonNull},
 };
-use kernel::prelude::*;
 
 /// A target that keeps bios.
 pub trait HoldsBios<'ti>: Sized + Send + Sync + 'ti {
@@ -203,18 +202,6 @@ impl<'call, 'ti, T: HoldsBios<'ti>> HeldBio<'call, 'ti, T> {
     pub fn cursor(&self) -> Cursor<'_> {
         // SAFETY: By the type invariants the bio is initialised and stays while it is borrowed.
         unsafe { Cursor::new(self.bio.as_ptr()) }
-    }
-
-    /// Tells the kernel log that a sector is not authentic, unless it was told much already.
-    pub fn log_integrity_error(&self, target: &CStr, sector: Sector) {
-        // SAFETY: The bio has its device; the name is a string.
-        unsafe {
-            bindings::dm_rust_helper_integrity_error(
-                target.as_char_ptr(),
-                self.bio.as_ptr(),
-                sector,
-            )
-        };
     }
 
     pub(super) fn as_raw(&self) -> *mut bindings::bio {

@@ -198,7 +198,7 @@ impl<'ti> CryptTarget<'ti> {
                 bio.queue(self.io_queue)
             }
             Err(Failure::Tampered(sector)) => {
-                bio.log_integrity_error(super::LOG_NAME, sector);
+                self.dev.log_integrity_error(super::LOG_NAME, sector);
                 bio.end(Status::PROTECTION)
             }
             Err(Failure::Io) => bio.end(Status::IOERR),
