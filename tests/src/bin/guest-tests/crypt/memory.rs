@@ -67,8 +67,9 @@ fn gone(ctx: &Ctx) -> Result<()> {
     let removed = devices(ctx, &lower, head, "0")?;
     let refused = devices(ctx, &lower, head, REFUSED)?;
     let live: Vec<_> = wiped.iter().chain(&removed).map(|(_, key)| key).collect();
+    let mut memory = Memory::open()?;
     // They can be found where they are.
-    let found = search(&live, head, true)?;
+    let found = memory.search(&live, head, true)?;
     ensure!(
         found.iter().all(|places| !places.is_empty()),
         "keys of live devices were not found: {found:x?} of {CIPHERS:?}, twice"
@@ -90,7 +91,7 @@ fn gone(ctx: &Ctx) -> Result<()> {
         gone.push((format!("{cipher} wiped"), key));
     }
     let keys: Vec<_> = gone.iter().map(|(_, key)| key).collect();
-    let found = search(&keys, head, false)?;
+    let found = memory.search(&keys, head, false)?;
     let left = gone
         .iter()
         .zip(&found)
@@ -146,38 +147,60 @@ impl Hidden {
     }
 }
 
-/// Looks through all memory that the kernel manages: at which addresses each key
-/// is; or, which is faster, until each was found once.
-fn search(keys: &[&Hidden], head: Head, enough: bool) -> Result<Vec<Vec<u64>>> {
+/// All memory that the kernel manages.
+struct Memory {
+    kcore: File,
+    /// What was read last. Copies of keys are here after a search that found some: the next one
+    /// must not find them in pages that this was in.
+    buffer: Vec<u8>,
+}
+
+impl Memory {
     const STEP: usize = 1 << 20;
-    let kcore = File::open("/proc/kcore").context("the kernel does not show its memory")?;
-    let finder = Finder::new(&head.map(|b| b ^ MASK)).into_owned();
-    let mut found = vec![Vec::new(); keys.len()];
-    let mut buffer = vec![0; STEP + PART];
-    for (offset, start, len) in segments(&kcore)? {
-        let mut at = 0;
-        while at < len {
-            let want = (STEP + PART).min(len - at);
-            // A page may not be there to be read.
-            let Ok(read) = kcore.read_at(&mut buffer[..want], offset + at as u64) else {
-                at += 4096;
-                continue;
-            };
-            ensure!(read > 0, "the kernel's memory ends at {at} of {len}");
-            for place in finder.find_iter(&buffer[..read]) {
-                for (key, found) in keys.iter().zip(&mut found) {
-                    if key.is_at(&buffer[place..read]) {
-                        found.push(start + (at + place) as u64);
+
+    fn open() -> Result<Memory> {
+        let kcore = File::open("/proc/kcore").context("the kernel does not show its memory")?;
+        let buffer = vec![0; Self::STEP + PART];
+        Ok(Memory { kcore, buffer })
+    }
+
+    /// At which addresses each key is; or, which is faster, until each was found once.
+    fn search(&mut self, keys: &[&Hidden], head: Head, enough: bool) -> Result<Vec<Vec<u64>>> {
+        let found = self.look(keys, head, enough);
+        self.buffer.fill(0);
+        std::hint::black_box(&mut self.buffer);
+        found
+    }
+
+    fn look(&mut self, keys: &[&Hidden], head: Head, enough: bool) -> Result<Vec<Vec<u64>>> {
+        let Memory { kcore, buffer } = self;
+        let finder = Finder::new(&head.map(|b| b ^ MASK)).into_owned();
+        let mut found = vec![Vec::new(); keys.len()];
+        for (offset, start, len) in segments(kcore)? {
+            let mut at = 0;
+            while at < len {
+                let want = (Self::STEP + PART).min(len - at);
+                // A page may not be there to be read.
+                let Ok(read) = kcore.read_at(&mut buffer[..want], offset + at as u64) else {
+                    at += 4096;
+                    continue;
+                };
+                ensure!(read > 0, "the kernel's memory ends at {at} of {len}");
+                for place in finder.find_iter(&buffer[..read]) {
+                    for (key, found) in keys.iter().zip(&mut found) {
+                        if key.is_at(&buffer[place..read]) {
+                            found.push(start + (at + place) as u64);
+                        }
                     }
                 }
+                if enough && found.iter().all(|places| !places.is_empty()) {
+                    return Ok(found);
+                }
+                at += read.saturating_sub(PART).max(1);
             }
-            if enough && found.iter().all(|places| !places.is_empty()) {
-                return Ok(found);
-            }
-            at += read.saturating_sub(PART).max(1);
         }
+        Ok(found)
     }
-    Ok(found)
 }
 
 /// Where main memory is in the file: offsets, physical addresses and lengths.
