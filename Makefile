@@ -61,6 +61,11 @@ bench-accept:
 test-runner:
 	@qemu/test-runner $(if $(T),"$$T")
 
+# cryptsetup's own test suite, with rust-crypt as `crypt`; TWIN=1 runs it with the in-tree target.
+.PHONY: test-cryptsetup
+test-cryptsetup:
+	@qemu/test-cryptsetup $(if $(T),"$$T")
+
 .PHONY: check
 check:
 	@qemu/check

@@ -353,7 +353,7 @@ fn crc32(data: &[u8]) -> u32 {
         crc ^= u32::from(*byte);
         for _ in 0..8 {
             crc = if crc & 1 == 1 {
-                crc >> 1 ^ 0xedb8_8320
+                (crc >> 1) ^ 0xedb8_8320
             } else {
                 crc >> 1
             };
@@ -393,7 +393,7 @@ proptest! {
 
     #[test]
     fn hexadecimal_is_decoded(key in prop::collection::vec(any::<u8>(), 0..80), upper: bool) {
-        let text: String = key.iter().map(|b| format!("{b:02x}")).collect();
+        let text = dm_rust_tests::hex(key.iter().copied());
         let text = if upper { text.to_uppercase() } else { text };
         let mut out = vec![0; key.len()];
 

@@ -53,7 +53,7 @@ pub(crate) fn benbi(sector: u64, shift: u32, iv: &mut [u8]) {
 pub(crate) fn lmk_tail(sector: u64) -> [u8; 16] {
     let low = sector & 0xffff_ffff;
     let high = (sector >> 32) & 0x00ff_ffff | 0x8000_0000;
-    let both = u128::from(low) | u128::from(high) << 32 | 4024 << 64;
+    let both = u128::from(low) | (u128::from(high) << 32) | (4024 << 64);
 
     both.to_le_bytes()
 }
@@ -72,14 +72,14 @@ fn crc32(bytes: [u8; 4]) -> u32 {
     let mut crc = u32::from_le_bytes(bytes);
 
     for _ in 0..32 {
-        crc = crc >> 1 ^ if crc & 1 != 0 { 0xedb8_8320 } else { 0 };
+        crc = (crc >> 1) ^ if crc & 1 != 0 { 0xedb8_8320 } else { 0 };
     }
     crc
 }
 
 /// The two words that TrueCrypt mixes into each 8 bytes of a sector, as they lie in memory.
 pub(crate) fn tcw_whitening(sector: u64, whitening: &[u8; 16]) -> [[u8; 4]; 2] {
-    let number = u128::from(sector) | u128::from(sector) << 64;
+    let number = u128::from(sector) | (u128::from(sector) << 64);
     let mixed = (u128::from_le_bytes(*whitening) ^ number).to_le_bytes();
     let mut crcs = [0; 4];
 
@@ -188,7 +188,7 @@ pub(crate) fn elephant_decrypt(words: &[AtomicU32], key: [[u8; 4]; 8]) {
 /// The two blocks that Elephant encrypts for the key of a sector that starts at byte `at`.
 pub(crate) fn elephant_blocks(at: u64) -> [[u8; 16]; 2] {
     let first = u128::from(at).to_le_bytes();
-    let second = (u128::from(at) | 0x80 << 120).to_le_bytes();
+    let second = (u128::from(at) | (0x80 << 120)).to_le_bytes();
 
     [first, second]
 }

@@ -97,7 +97,7 @@ pub(crate) fn hex_decode(digits: &[u8], out: &mut [u8]) -> Option<()> {
         let [high, low] = pairs.next()?.try_into().ok()?;
         let [high, low] = [high, low].map(|c: u8| (c as char).to_digit(16));
 
-        *byte = (high? << 4 | low?) as u8;
+        *byte = ((high? << 4) | low?) as u8;
     }
     Some(())
 }

@@ -13,6 +13,8 @@ mod known_answers;
 mod lines;
 mod memory;
 mod on_disk;
+mod sizes;
+mod swap;
 
 use dm_rust_tests::case::Case;
 use dm_rust_tests::dm::{line, Line};
@@ -164,6 +166,8 @@ pub fn cases() -> Vec<Case> {
     cases.extend(keyring::cases());
     cases.extend(integrity::cases());
     cases.extend(faults::cases());
+    cases.extend(sizes::cases());
+    cases.extend(swap::cases());
     cases.extend(memory::cases());
     cases.extend(cryptsetup::cases());
     cases.extend(scenario::queued_cases(&CRYPT));

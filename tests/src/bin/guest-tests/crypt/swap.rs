@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Swap on an encrypted device, when memory is short: what encrypts must not
+//! need memory that only it could free.
+
+use super::{Params, CRYPT};
+use anyhow::{ensure, Context, Result};
+use dm_rust_tests::case::{case, Case, Ctx};
+use dm_rust_tests::dm::MappedDevice;
+use dm_rust_tests::process;
+use dm_rust_tests::setting::Setting;
+use dm_rust_tests::twin::Kind;
+use memmap2::MmapMut;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How many seconds a run takes in all, if `SWAP_SECONDS` does not say.
+const SECONDS: u64 = 15;
+
+/// Ways of working, each for its part of the time.
+const OPTIONS: &[&str] = &[
+    "",
+    "2 no_read_workqueue no_write_workqueue",
+    "2 same_cpu_crypt submit_from_crypt_cpus",
+];
+
+/// What is left of the memory, and what is swapped out, in MiB.
+const LEFT: usize = 192;
+const OUT: usize = 160;
+
+const MIB: usize = 1 << 20;
+const PAGE: usize = 4096;
+
+pub fn cases() -> Vec<Case> {
+    let seconds = seconds();
+    vec![case("crypt::swap::memory_is_short", move |ctx| {
+        short(ctx, seconds)
+    })
+    .limit(300 + seconds * 3)]
+}
+
+fn seconds() -> u64 {
+    let asked = std::env::var("SWAP_SECONDS").ok();
+    asked.and_then(|s| s.parse().ok()).unwrap_or(SECONDS)
+}
+
+/// A device that is swapped to, until it is dropped.
+struct Swap(PathBuf);
+
+impl Swap {
+    fn new(path: &Path) -> Result<Swap> {
+        let node = path.display().to_string();
+        process::run("mkswap", &[&node])?;
+        process::run("swapon", &["--discard", &node])?;
+        Ok(Swap(path.into()))
+    }
+}
+
+impl Drop for Swap {
+    fn drop(&mut self) {
+        let node = self.0.display().to_string();
+        if let Err(e) = process::run("swapoff", &[&node]) {
+            dm_rust_tests::cleanup::left_behind(&node, format!("{e:#}"));
+        }
+    }
+}
+
+/// A number of a file of `/proc`: after its name, at the start of a line.
+fn number(file: &str, name: &str) -> Result<u64> {
+    let text = fs::read_to_string(file)?;
+    let mut words = text
+        .lines()
+        .map(str::split_whitespace)
+        .filter_map(|mut words| {
+            (words.next()?.trim_end_matches(':') == name).then(|| words.next())
+        });
+    let number = words.next().flatten().and_then(|n| n.parse().ok());
+    number.with_context(|| format!("{file} has no {name}"))
+}
+
+/// What the page `at` of a thread's memory holds in round `round`: each eight bytes of it.
+fn word(round: u64, thread: u64, page: usize, at: usize) -> [u8; 8] {
+    let n = (round << 48) ^ (thread << 40) ^ ((page as u64) << 12) ^ at as u64;
+    n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()
+}
+
+fn fill(memory: &mut [u8], round: u64, thread: u64) {
+    for (n, page) in memory.chunks_exact_mut(PAGE).enumerate() {
+        for at in (0..PAGE).step_by(256) {
+            page[at..at + 8].copy_from_slice(&word(round, thread, n, at));
+        }
+    }
+}
+
+fn check(memory: &[u8], round: u64, thread: u64) -> Result<()> {
+    for (n, page) in memory.chunks_exact(PAGE).enumerate() {
+        for at in (0..PAGE).step_by(256) {
+            ensure!(
+                page[at..at + 8] == word(round, thread, n, at),
+                "round {round}: other data in page {n} of thread {thread}, at {at}"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn short(ctx: &Ctx, seconds: u64) -> Result<()> {
+    let lower = Kind::Virtio.make()?;
+    for options in OPTIONS {
+        let params = Params {
+            options,
+            ..Params::new("aes-xts-plain64", 64)
+        };
+        let table = params.over(&ctx.env.target(CRYPT.name), &lower, lower.sectors());
+        let device = MappedDevice::create(&[table])?;
+        let swap = Swap::new(&device.path())?;
+        // Huge pages are not swapped: they take the rest of the memory away.
+        let available = number("/proc/meminfo", "MemAvailable")? as usize / 1024;
+        let taken = available.saturating_sub(LEFT) / 2;
+        let huge = Setting::new("/proc/sys/vm/nr_hugepages", &taken.to_string())?;
+        let left = number("/proc/meminfo", "MemAvailable")? as usize / 1024;
+        let before = [
+            number("/proc/vmstat", "pswpin")?,
+            number("/proc/vmstat", "pswpout")?,
+        ];
+        let time = Duration::from_secs(seconds) / OPTIONS.len() as u32;
+        let rounds = press((left + OUT) * MIB, time)?;
+        let after = [
+            number("/proc/vmstat", "pswpin")?,
+            number("/proc/vmstat", "pswpout")?,
+        ];
+        let [read, written] = [after[0] - before[0], after[1] - before[1]];
+        eprintln!("{options:?}: {rounds} rounds, {read} pages read, {written} pages written");
+        // At least once each page that does not fit.
+        let least = (OUT * MIB / PAGE / 2) as u64;
+        ensure!(
+            read > least && written > least,
+            "too little was swapped: {read} pages read, {written} written, {left} MiB were left"
+        );
+        drop(huge);
+        drop(swap);
+    }
+    // That memory is short is told now and then.
+    ctx.take_log("^Adding .* swap on|swapoff")?;
+    Ok(())
+}
+
+/// Fills and checks so many bytes, by two threads, until the time is over: how many rounds.
+fn press(bytes: usize, time: Duration) -> Result<u64> {
+    let end = Instant::now() + time;
+    let half = bytes / 2 / PAGE * PAGE;
+    let threads: Vec<_> = (0..2)
+        .map(|thread| {
+            std::thread::spawn(move || -> Result<u64> {
+                let mut memory = MmapMut::map_anon(half)?;
+                let mut round = 0;
+                while round == 0 || Instant::now() < end {
+                    fill(&mut memory, round, thread);
+                    check(&memory, round, thread)?;
+                    round += 1;
+                }
+                Ok(round)
+            })
+        })
+        .collect();
+    let mut rounds = 0;
+    for thread in threads {
+        let done = thread.join().expect("a thread does not panic")?;
+        rounds += done;
+    }
+    Ok(rounds)
+}
