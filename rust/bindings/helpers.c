@@ -203,7 +203,11 @@ struct workqueue_struct *dm_rust_helper_queue(const char *prefix, const char *na
 	flags |= high_priority ? WQ_HIGHPRI : 0;
 	flags |= per_cpu ? WQ_PERCPU : WQ_UNBOUND;
 	flags |= cpu_intensive ? WQ_CPU_INTENSIVE : 0;
-	return alloc_workqueue("%s-%s-%d", flags,
+	/*
+	 * The letter tells them from those of the in-tree target, whose numbers are its own: a
+	 * device that is changing from one to the other has both, and sysfs takes no name twice.
+	 */
+	return alloc_workqueue("%s-%s-r%d", flags,
 			       max_active ?: num_online_cpus(), prefix, name, id);
 }
 

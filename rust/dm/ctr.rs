@@ -367,7 +367,7 @@ impl<'ti> Constructor<'ti> {
         Ok(())
     }
 
-    /// A queue for the bios that the target holds, named `PREFIX-DEVICE-NUMBER`.
+    /// A queue for the bios that the target holds, named `PREFIX-DEVICE-rNUMBER`.
     ///
     /// # Errors
     ///

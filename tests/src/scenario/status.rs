@@ -129,9 +129,11 @@ fn dmsetup(ctx: &Ctx, target: &'static Target) -> Result<()> {
     target.compare(ctx, |side| {
         side.each_shape(target, Kind::Ram, |shape, lowers| {
             let device = side.device(&(shape.table)(&side.target, lowers))?;
-            for command in ["table", "status", "deps", "info"] {
-                let text = process::run("dmsetup", &[command, device.name()])?;
-                side.note(format!("{} dmsetup {command}", shape.name), text);
+            // What dmsetup takes for a key it hides only in the lines of targets that it knows.
+            let table: &[&str] = &["table", "--showkeys"];
+            for command in [table, &["status"], &["deps"], &["info"]] {
+                let text = process::run("dmsetup", &[command, &[device.name()]].concat())?;
+                side.note(format!("{} dmsetup {}", shape.name, command[0]), text);
             }
             Ok(())
         })?;

@@ -46,9 +46,6 @@ struct Options {
     /// Run only a share of the tests: `2/3` for every third one, from the second on.
     #[arg(long, value_name = "N/OF", default_value = "1/1")]
     part: Part,
-    /// Also run the tests of targets that are not complete yet: crypt.
-    #[arg(long, env = "IN_PROGRESS", value_parser = clap::builder::FalseyValueParser::new())]
-    in_progress: bool,
     /// What the random tables are made of; `RUN:TABLE` begins with that table.
     #[arg(long, env = "SEED", default_value = fuzz::SEED)]
     seed: Seed,
@@ -67,11 +64,9 @@ fn all(options: &Options) -> Vec<Case> {
     cases.extend(zero::cases());
     cases.extend(error::cases());
     cases.extend(fuzz::cases(options.seed, options.rounds));
-    if options.in_progress {
-        cases.extend(crypt::cases());
-        // Each takes longer than one of the targets that only pass requests on.
-        cases.extend(fuzz::crypt_cases(options.seed, options.rounds / 4));
-    }
+    cases.extend(crypt::cases());
+    // Each takes longer than one of the targets that only pass requests on.
+    cases.extend(fuzz::crypt_cases(options.seed, options.rounds / 8));
     cases.extend(module::cases());
     cases.extend(tool::cases());
     cases.sort_by_key(Case::is_last);

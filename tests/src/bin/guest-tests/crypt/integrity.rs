@@ -8,6 +8,7 @@ use dm_rust_tests::case::{case, Case, Ctx};
 use dm_rust_tests::disk::{expect_equal, pattern, Disk, Mode};
 use dm_rust_tests::dm::{line, outcome, table_text, MappedDevice};
 use dm_rust_tests::lower::Lower;
+use dm_rust_tests::module::modprobe;
 use dm_rust_tests::scenario::refusal::attempt;
 use dm_rust_tests::twin::{Kind, Side};
 use dm_rust_tests::SECTOR;
@@ -68,6 +69,8 @@ const CIPHERS: &[(&str, usize, u32, &str)] = &[
 pub fn cases() -> Vec<Case> {
     vec![
         case("crypt::integrity::on_disk", on_disk).limit(180),
+        // It leaves the cipher asynchronous for whoever asks for it later.
+        case("crypt::integrity::asynchronous", asynchronous).last(),
         case("crypt::integrity::lines", lines),
         case("crypt::integrity::refused", refused),
         case("crypt::integrity::never_written", never_written),
@@ -112,34 +115,82 @@ fn sector_size(options: &str) -> u64 {
 }
 
 fn on_disk(ctx: &Ctx) -> Result<()> {
-    for &(cipher, key, tag, options) in CIPHERS {
-        let lower = Kind::Ram.make()?;
-        let below = Integrity::new(&lower, tag, sector_size(options))?;
-        let params = Params {
-            options,
-            ..Params::new(cipher, key)
-        };
-        let device = |target: &str| {
-            MappedDevice::create(&[params.line(target, &below.node(), below.sectors)])
-        };
-        let theirs = device(CRYPT.name)?;
-        let ours = device(&ctx.env.target(CRYPT.name))?;
-        for (seed, (who, writer, reader)) in
-            (1..).zip([("ours", &ours, &theirs), ("in-tree", &theirs, &ours)])
-        {
-            let writer = Disk::open(&writer.path(), Mode::Direct)?;
-            let reader = Disk::open(&reader.path(), Mode::Direct)?;
-            for (sector, count) in [(0, 8), (8, 200), (96, 2048), (below.sectors - 8, 8)] {
-                let data = pattern(seed, sector, count);
-                writer.write(sector, &data)?;
-                let check = || -> Result<()> {
-                    expect_equal(&reader.read(sector, count)?, &data, sector)?;
-                    expect_equal(&writer.read(sector, count)?, &data, sector)
-                };
-                check().with_context(|| {
-                    format!("{cipher} {options}: written by {who}, {count} sectors at {sector}")
-                })?;
-            }
+    CIPHERS.iter().try_for_each(|&c| both_ways(ctx, c))
+}
+
+/// A cipher whose requests other threads compute: they complete later.
+fn asynchronous(ctx: &Ctx) -> Result<()> {
+    let gcm = CIPHERS[0];
+    // The kernel knows the driver once somebody has asked for the cipher.
+    both_ways(ctx, gcm)?;
+    modprobe("pcrypt", &[])?;
+    let cipher = format!("capi:pcrypt({})-random", driver("gcm(aes)")?);
+    for options in [
+        "1 integrity:28:aead",
+        "3 integrity:28:aead no_read_workqueue no_write_workqueue",
+        "2 integrity:28:aead sector_size:4096",
+    ] {
+        both_ways(ctx, (&cipher, gcm.1, gcm.2, options))?;
+    }
+    let all = std::fs::read_to_string("/proc/crypto")?;
+    let mut ours = all.split("\n\n").filter(|entry| entry.contains("pcrypt("));
+    ensure!(
+        ours.any(|entry| field(entry, "async").as_deref() == Some("yes")),
+        "the cipher is not asynchronous: {all}"
+    );
+    Ok(())
+}
+
+/// A field of an entry of `/proc/crypto`.
+fn field(entry: &str, name: &str) -> Option<String> {
+    let mut fields = entry.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = fields.find(|(key, _)| key.trim() == name)?;
+    Some(value.trim().to_owned())
+}
+
+/// The name of the driver of a cipher that is in use.
+fn driver(cipher: &str) -> Result<String> {
+    let all = std::fs::read_to_string("/proc/crypto")?;
+    let entries = all
+        .split("\n\n")
+        .filter(|entry| field(entry, "name").as_deref() == Some(cipher));
+    let drivers = entries.filter_map(|entry| {
+        let priority: u32 = field(entry, "priority")?.parse().ok()?;
+        Some((priority, field(entry, "driver")?))
+    });
+    let best = drivers
+        .filter(|(_, name)| !name.starts_with("pcrypt"))
+        .max();
+    Ok(best.with_context(|| format!("{cipher} is not in {all}"))?.1)
+}
+
+/// What each target writes, the other reads.
+fn both_ways(ctx: &Ctx, (cipher, key, tag, options): (&str, usize, u32, &str)) -> Result<()> {
+    let lower = Kind::Ram.make()?;
+    let below = Integrity::new(&lower, tag, sector_size(options))?;
+    let params = Params {
+        options,
+        ..Params::new(cipher, key)
+    };
+    let device =
+        |target: &str| MappedDevice::create(&[params.line(target, &below.node(), below.sectors)]);
+    let theirs = device(CRYPT.name)?;
+    let ours = device(&ctx.env.target(CRYPT.name))?;
+    for (seed, (who, writer, reader)) in
+        (1..).zip([("ours", &ours, &theirs), ("in-tree", &theirs, &ours)])
+    {
+        let writer = Disk::open(&writer.path(), Mode::Direct)?;
+        let reader = Disk::open(&reader.path(), Mode::Direct)?;
+        for (sector, count) in [(0, 8), (8, 200), (96, 2048), (below.sectors - 8, 8)] {
+            let data = pattern(seed, sector, count);
+            writer.write(sector, &data)?;
+            let check = || -> Result<()> {
+                expect_equal(&reader.read(sector, count)?, &data, sector)?;
+                expect_equal(&writer.read(sector, count)?, &data, sector)
+            };
+            check().with_context(|| {
+                format!("{cipher} {options}: written by {who}, {count} sectors at {sector}")
+            })?;
         }
     }
     Ok(())

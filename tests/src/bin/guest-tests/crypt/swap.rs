@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How many seconds a run takes in all, if `SWAP_SECONDS` does not say.
-const SECONDS: u64 = 15;
+const SECONDS: u64 = 12;
 
 /// Ways of working, each for its part of the time.
 const OPTIONS: &[&str] = &[
@@ -26,8 +26,8 @@ const OPTIONS: &[&str] = &[
 ];
 
 /// What is left of the memory, and what is swapped out, in MiB.
-const LEFT: usize = 192;
-const OUT: usize = 160;
+const LEFT: usize = 96;
+const OUT: usize = 64;
 
 const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;

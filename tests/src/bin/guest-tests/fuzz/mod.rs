@@ -78,7 +78,7 @@ fn crypt(ctx: &Ctx, seed: Seed, rounds: u64) -> Result<()> {
     let _setting = Setting::new("/proc/sys/kernel/modprobe", "\n")?;
     let mut fuzzer = Fuzzer::new(ctx, rename(ctx))?;
     fuzzer.plan = Plan::generate_crypt;
-    fuzzer.name = "fuzz::crypt IN_PROGRESS=1";
+    fuzzer.name = "fuzz::crypt";
     report(&fuzzer, seed, rounds)
 }
 
