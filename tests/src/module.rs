@@ -26,6 +26,11 @@ impl Module {
         }
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// As `insmod`.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 mod counter;
 mod crypt;
+mod debug_kernel;
 mod error;
 mod fuzz;
 mod harness;
@@ -67,6 +68,7 @@ fn all(options: &Options) -> Vec<Case> {
     cases.extend(crypt::cases());
     // Each takes longer than one of the targets that only pass requests on.
     cases.extend(fuzz::crypt_cases(options.seed, options.rounds / 8));
+    cases.extend(debug_kernel::cases());
     cases.extend(module::cases());
     cases.extend(tool::cases());
     cases.sort_by_key(Case::is_last);

@@ -10,6 +10,7 @@ use dm_rust_tests::lower::Lower;
 use dm_rust_tests::module::{modprobe, rmmod};
 use dm_rust_tests::twin::Kind;
 use dm_rust_tests::{cleanup, process};
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,7 +21,7 @@ const AS_CRYPT: &str = "as_crypt=1";
 
 pub fn cases() -> Vec<Case> {
     type Test = fn(&Ctx) -> Result<()>;
-    let tests: [(&str, Test); 14] = [
+    let tests: [(&str, Test); 15] = [
         ("luks1", |ctx| luks(ctx, &["--type", "luks1"])),
         ("luks2", |ctx| {
             luks(ctx, &["--type", "luks2", "--sector-size", "512"])
@@ -87,6 +88,7 @@ pub fn cases() -> Vec<Case> {
         ("reencrypt_online", reencrypt),
         ("encrypt_and_decrypt", encrypt_and_decrypt),
         ("not_beside_the_in_tree_module", beside),
+        ("loaded_on_demand", on_demand),
     ];
     let each =
         |(name, test): (&str, Test)| case(format!("crypt::cryptsetup::{name}"), test).limit(180);
@@ -613,4 +615,65 @@ fn beside(ctx: &Ctx) -> Result<()> {
     // The in-tree one goes on.
     let volume = open(&lower)?;
     volume.write(1)
+}
+
+/// A directory with something mounted over it, until this is dropped.
+struct Covered(&'static str);
+
+impl Covered {
+    fn new(dir: &'static str, args: &[&str]) -> Result<Covered> {
+        process::run("mount", &[args, &[dir]].concat())?;
+        Ok(Covered(dir))
+    }
+}
+
+impl Drop for Covered {
+    fn drop(&mut self) {
+        if let Err(e) = process::run("umount", &[self.0]) {
+            cleanup::left_behind(self.0, format!("{e:#}"));
+        }
+    }
+}
+
+/// Installed, and named in modprobe's configuration, the module is loaded when a table names
+/// `crypt`, as README says.
+fn on_demand(ctx: &Ctx) -> Result<()> {
+    let module = ctx.module()?;
+    let _provided = provide(ctx, Ours)?;
+    module.ensure_unloaded()?;
+    let scratch = Covered::new("/mnt", &["-t", "tmpfs", "tmpfs"])?;
+    fs::create_dir_all("/mnt/upper")?;
+    fs::create_dir_all("/mnt/work")?;
+    let layers = "lowerdir=/usr/lib/modules,upperdir=/mnt/upper,workdir=/mnt/work";
+    let modules = Covered::new(
+        "/usr/lib/modules",
+        &["-t", "overlay", "overlay", "-o", layers],
+    )?;
+    let settings = Covered::new("/etc/modprobe.d", &["-t", "tmpfs", "tmpfs"])?;
+    let release = process::run("uname", &["-r"])?;
+    let updates = format!("/usr/lib/modules/{}/updates", release.trim());
+    fs::create_dir_all(&updates)?;
+    fs::copy(module.path(), format!("{updates}/dm-rust.ko"))?;
+    process::run("depmod", &[release.trim()])?;
+    fs::write(
+        "/etc/modprobe.d/dm-rust.conf",
+        "alias dm-crypt dm_rust\noptions dm_rust as_crypt=1\n",
+    )?;
+    let lower = Kind::Ram.make()?;
+    format(&lower, &["--type", "luks2"])?;
+    ensure!(
+        module.users().is_none(),
+        "it was loaded before it was needed"
+    );
+    let volume = open(&lower)?;
+    volume.write(1)?;
+    volume.check(1)?;
+    ensure!(module.users().is_some_and(|n| n > 0), "it was not loaded");
+    ensure!(
+        !Path::new("/sys/module/dm_crypt").exists(),
+        "the in-tree module was"
+    );
+    drop(volume);
+    drop((settings, modules, scratch));
+    Ok(())
 }

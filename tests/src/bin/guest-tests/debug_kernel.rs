@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What only a kernel with fault injection and kmemleak can show (`KERNEL=debug`):
+//! every allocation fails once, and nothing is left of it. On other kernels these
+//! tests are not there.
+
+use crate::{crypt, error, linear, striped, zero};
+use anyhow::{ensure, Context, Result};
+use dm_rust_tests::case::{case, Case, Ctx};
+use dm_rust_tests::disk::{pattern, Disk, Mode};
+use dm_rust_tests::dm::{MappedDevice, Suspend};
+use dm_rust_tests::lower::Lower;
+use dm_rust_tests::setting::Setting;
+use dm_rust_tests::twin::{Kind, Shape, Target};
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+/// Says how many sites that could fail the thread is to pass before one does; what is read is what
+/// is left of that, and nothing when one has failed.
+const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
+const LEAKS: &str = "/sys/kernel/debug/kmemleak";
+
+/// Nothing passes as many sites.
+const MOST_SITES: u32 = 3000;
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    if Path::new(FAIL_NTH).exists() {
+        for target in [
+            &linear::LINEAR,
+            &striped::STRIPED,
+            &zero::ZERO,
+            &error::ERROR,
+            &crypt::CRYPT,
+        ] {
+            let name = format!("{}::allocations_fail", target.name);
+            cases.push(case(name, move |ctx| allocations_fail(ctx, target)).limit(900));
+        }
+    }
+    if Path::new(LEAKS).exists() {
+        cases.push(
+            case("kernel::nothing_has_leaked", no_leaks)
+                .limit(120)
+                .last(),
+        );
+    }
+    cases
+}
+
+/// Calls `attempt` until it succeeds with no failure injected: first the first site fails, then the
+/// second one, and so on. Returns how many sites there were.
+fn each_site(mut attempt: impl FnMut() -> io::Result<()>) -> Result<u32> {
+    for nth in 1..MOST_SITES {
+        fs::write(FAIL_NTH, nth.to_string())?;
+        let result = attempt();
+        let left: u32 = fs::read_to_string(FAIL_NTH)?.trim().parse()?;
+        fs::write(FAIL_NTH, "0")?;
+        if left > 0 {
+            result.context("with no failure at all")?;
+            return Ok(nth - 1);
+        }
+        // Where there is a way around, the call succeeds.
+        if let Err(e) = result {
+            let known = [
+                rustix::io::Errno::NOMEM,
+                rustix::io::Errno::IO,
+                rustix::io::Errno::AGAIN,
+            ];
+            let errno = e.raw_os_error().unwrap_or_default();
+            ensure!(
+                known.iter().any(|k| k.raw_os_error() == errno),
+                "when site {nth} fails, so does the call, but with {e}"
+            );
+        }
+    }
+    anyhow::bail!("more than {MOST_SITES} sites")
+}
+
+fn allocations_fail(ctx: &Ctx, target: &Target) -> Result<()> {
+    // Also those that may wait, and pages; without a trace in the log for each.
+    let _settings = [
+        Setting::new("/sys/kernel/debug/failslab/ignore-gfp-wait", "N")?,
+        Setting::new("/sys/kernel/debug/failslab/verbose", "0")?,
+        Setting::new("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N")?,
+        Setting::new("/sys/kernel/debug/fail_page_alloc/verbose", "0")?,
+    ];
+    let lowers: Vec<Lower> = (0..4).map(|_| Kind::Ram.make()).collect::<Result<_>>()?;
+    for shape in target.fitting(Kind::Ram) {
+        each_call(ctx, target, shape, &lowers[..shape.lowers])
+            .with_context(|| format!("with the table {:?}", shape.name))?;
+    }
+    // What was refused is told.
+    ctx.take_log("^device-mapper: |page allocation failure|FAULT_INJECTION")?;
+    Ok(())
+}
+
+fn each_call(ctx: &Ctx, target: &Target, shape: &Shape, lowers: &[Lower]) -> Result<()> {
+    let table = (shape.table)(&ctx.env.target(target.name), lowers);
+    let device = MappedDevice::empty()?;
+    let sites = each_site(|| device.load(&table)).context("loading the table")?;
+    ensure!(
+        sites > 0,
+        "no allocation failed: is fault injection at work?"
+    );
+    // It is an inactive table until now.
+    device.clear()?;
+    device.load(&table)?;
+    each_site(|| device.resume()).context("resuming")?;
+    each_site(|| device.table().map(drop)).context("asking for the table")?;
+    each_site(|| device.status().map(drop)).context("asking for the status")?;
+    if target.name == crypt::CRYPT.name {
+        device.suspend(Suspend::Flush)?;
+        each_site(|| device.message(0, "key wipe")).context("key wipe")?;
+        let key = table[0]
+            .params
+            .split(' ')
+            .nth(1)
+            .context("no key")?
+            .to_owned();
+        each_site(|| device.message(0, &format!("key set {key}"))).context("key set")?;
+        for line in &table[1..] {
+            let key = line.params.split(' ').nth(1).context("no key")?;
+            device.message(line.start, &format!("key set {key}"))?;
+        }
+        device.resume()?;
+    }
+    if target.name != error::ERROR.name {
+        let disk = Disk::open(&device.path(), Mode::Direct)?;
+        let data = pattern(1, 0, 64);
+        each_site(|| disk.write(0, &data)).context("writing")?;
+        if target.name != zero::ZERO.name {
+            each_site(|| disk.read(0, 64).map(drop)).context("reading")?;
+            ensure!(disk.read(0, 64)? == data, "other data came back");
+        }
+    }
+    device.suspend(Suspend::Flush)?;
+    device.remove()?;
+    Ok(())
+}
+
+/// Nothing that the module, or the kernel for it, allocated is lost.
+fn no_leaks(_: &Ctx) -> Result<()> {
+    // What was freed a moment ago may still be looked at by others; an object has to be unreachable
+    // in two scans.
+    std::thread::sleep(Duration::from_secs(6));
+    for _ in 0..2 {
+        fs::write(LEAKS, "scan")?;
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let found = fs::read_to_string(LEAKS)?;
+    let ours: Vec<_> = found
+        .split("unreferenced object")
+        .filter(|report| {
+            ["dm_rust", "dm_mod", "dm_crypt"]
+                .iter()
+                .any(|m| report.contains(m))
+        })
+        .collect();
+    ensure!(ours.is_empty(), "kmemleak found:\n{}", ours.join("\n"));
+    Ok(())
+}
