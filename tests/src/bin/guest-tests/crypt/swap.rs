@@ -120,24 +120,27 @@ fn short(ctx: &Ctx, seconds: u64) -> Result<()> {
         let taken = available.saturating_sub(LEFT) / 2;
         let huge = Setting::new("/proc/sys/vm/nr_hugepages", &taken.to_string())?;
         let left = number("/proc/meminfo", "MemAvailable")? as usize / 1024;
-        let before = [
-            number("/proc/vmstat", "pswpin")?,
-            number("/proc/vmstat", "pswpout")?,
-        ];
-        let time = Duration::from_secs(seconds) / OPTIONS.len() as u32;
-        let rounds = press((left + OUT) * MIB, time)?;
-        let after = [
-            number("/proc/vmstat", "pswpin")?,
-            number("/proc/vmstat", "pswpout")?,
-        ];
-        let [read, written] = [after[0] - before[0], after[1] - before[1]];
-        eprintln!("{options:?}: {rounds} rounds, {read} pages read, {written} pages written");
-        // At least once each page that does not fit.
+        // At least so many pages each way, of those that do not fit.
         let least = (OUT * MIB / PAGE / 2) as u64;
-        ensure!(
-            read > least && written > least,
-            "too little was swapped: {read} pages read, {written} written, {left} MiB were left"
-        );
+        let most = left + (lower.sectors() / 2048) as usize * 3 / 4;
+        let before = swapped()?;
+        let end = Instant::now() + Duration::from_secs(seconds) / OPTIONS.len() as u32;
+        let (mut size, mut rounds) = (left + OUT, 0);
+        let [read, written] = loop {
+            rounds += press(size * MIB, end)?;
+            let now = swapped()?;
+            let done = [now[0] - before[0], now[1] - before[1]];
+            if done.iter().all(|pages| *pages > least) {
+                break done;
+            }
+            // The kernel found other memory to free first.
+            size += OUT;
+            ensure!(
+                size < most,
+                "too little was swapped: {done:?} pages, {left} MiB were left"
+            );
+        };
+        eprintln!("{options:?}: {rounds} rounds, {read} pages read, {written} pages written");
         drop(huge);
         drop(swap);
     }
@@ -146,9 +149,16 @@ fn short(ctx: &Ctx, seconds: u64) -> Result<()> {
     Ok(())
 }
 
-/// Fills and checks so many bytes, by two threads, until the time is over: how many rounds.
-fn press(bytes: usize, time: Duration) -> Result<u64> {
-    let end = Instant::now() + time;
+/// Pages read from swap, and written to it, since the kernel started.
+fn swapped() -> Result<[u64; 2]> {
+    Ok([
+        number("/proc/vmstat", "pswpin")?,
+        number("/proc/vmstat", "pswpout")?,
+    ])
+}
+
+/// Fills and checks so many bytes, by two threads, at least once and until `end`: how many rounds.
+fn press(bytes: usize, end: Instant) -> Result<u64> {
     let half = bytes / 2 / PAGE * PAGE;
     let threads: Vec<_> = (0..2)
         .map(|thread| {
