@@ -53,7 +53,8 @@ pub trait HoldsBios<'ti>: Sized + Send + Sync + 'ti {
 ///
 /// # Invariants
 ///
-/// `target` is the target that the bio was given to.
+/// `target` is there until the bio has completed. (No safe code makes a value of this type, so none
+/// can put another in its place: that of a bio is the one that was made for it.)
 pub struct Held<'ti, T: HoldsBios<'ti>> {
     target: NonNull<T>,
     job: MaybeUninit<Job<'ti, T::Data>>,
@@ -63,8 +64,8 @@ pub struct Held<'ti, T: HoldsBios<'ti>> {
 unsafe impl<'ti, T: HoldsBios<'ti>> Send for Held<'ti, T> {}
 
 impl<'ti, T: HoldsBios<'ti>> PerBioData<T> for Held<'ti, T> {
-    fn new(target: &T) -> Self {
-        // INVARIANT: The caller has called `map` of this target.
+    unsafe fn new(target: &T) -> Self {
+        // INVARIANT: As the caller says.
         Self {
             target: target.into(),
             job: MaybeUninit::uninit(),

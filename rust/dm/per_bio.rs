@@ -16,12 +16,18 @@ use kernel::ffi::c_uint;
 /// What a target `T` may keep with each bio.
 pub trait PerBioData<T> {
     /// The data of a bio that `target` is given.
-    fn new(target: &T) -> Self;
+    ///
+    /// Safe code cannot call this: what has a pointer to its target must be that of one that stays.
+    ///
+    /// # Safety
+    ///
+    /// `target` is there, where it is now, until the bio has completed.
+    unsafe fn new(target: &T) -> Self;
 }
 
 impl<T, P: Default> PerBioData<T> for P {
     #[inline(always)]
-    fn new(_: &T) -> Self {
+    unsafe fn new(_: &T) -> Self {
         P::default()
     }
 }
@@ -55,14 +61,17 @@ pub(super) unsafe fn of<P>(bio: *mut bindings::bio) -> *mut P {
 ///
 /// # Safety
 ///
-/// As for [`of`]. The bio has no data yet, and nobody else uses it.
+/// As for [`of`]. The bio has no data yet, and nobody else uses it. `target` is the one that it was
+/// given to, which device mapper keeps until it has completed.
 #[inline(always)]
 pub(super) unsafe fn init<T, P: PerBioData<T>>(bio: *mut bindings::bio, target: &T) {
     if is_used::<P>() {
         // SAFETY: As the caller says.
         let data = unsafe { of::<P>(bio) };
+        // SAFETY: As the caller says.
+        let value = unsafe { P::new(target) };
         // SAFETY: There is room for a `P`, aligned as `size` demands, that nobody else uses.
-        unsafe { data.write(P::new(target)) };
+        unsafe { data.write(value) };
     }
 }
 

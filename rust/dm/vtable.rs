@@ -221,7 +221,8 @@ unsafe extern "C" fn map<T: TargetType>(
     // SAFETY: As above.
     let ti = unsafe { DmTarget::from_raw(ti) };
 
-    // SAFETY: The bio is new to the target, which has asked for room for the data.
+    // SAFETY: The bio is new to the target, which has asked for room for the data. Device mapper
+    // keeps the target, which is pinned, until the bio has completed.
     unsafe { per_bio::init::<TargetOf<T>, PerBioOf<T>>(bio, target) };
     // SAFETY: Device mapper gives no null bio.
     let owned = unsafe { NonNull::new_unchecked(bio) };
