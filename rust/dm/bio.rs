@@ -13,6 +13,11 @@ use kernel::ffi::c_int;
 /// another bio.
 type Exactly<'a> = PhantomData<fn(&'a ()) -> &'a ()>;
 
+/// Part of what there is one of. Targets are in the same crate: without this they could implement
+/// [`Copy`] for it, since all other fields are pointers, and with [`Bio::into_raw`], which takes it
+/// out, they cannot implement [`Drop`] either.
+pub(super) struct Owned;
+
 /// A bio that [`Target::map`](super::Target::map) has to decide about.
 ///
 /// # Invariants
@@ -21,6 +26,7 @@ type Exactly<'a> = PhantomData<fn(&'a ()) -> &'a ()>;
 /// per-bio data of type `P`, and nobody else uses either.
 pub struct Bio<'map, P = ()> {
     bio: NonNull<bindings::bio>,
+    _owned: Owned,
     _map: Exactly<'map>,
     _data: PhantomData<*mut P>,
 }
@@ -115,6 +121,7 @@ impl<'map, P> Bio<'map, P> {
         // INVARIANT: As the caller says.
         Self {
             bio,
+            _owned: Owned,
             _map: PhantomData,
             _data: PhantomData,
         }
@@ -122,8 +129,11 @@ impl<'map, P> Bio<'map, P> {
 
     bio_properties!();
 
+    #[inline(always)]
     pub(super) fn into_raw(self) -> NonNull<bindings::bio> {
-        self.bio
+        let Self { bio, _owned, .. } = self;
+
+        bio
     }
 
     /// Takes only the first `nr_sectors` of the bio; device mapper gives the target the rest as
@@ -239,6 +249,7 @@ impl<'map, P> Bio<'map, P> {
 /// As for [`Bio`].
 pub struct EndBio<'end, P = ()> {
     bio: NonNull<bindings::bio>,
+    _owned: Owned,
     _end: Exactly<'end>,
     _data: PhantomData<*mut P>,
 }
@@ -270,6 +281,7 @@ impl<'end, P> EndBio<'end, P> {
         // INVARIANT: As the caller says.
         Self {
             bio,
+            _owned: Owned,
             _end: PhantomData,
             _data: PhantomData,
         }

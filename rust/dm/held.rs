@@ -11,7 +11,7 @@
 //! bio has not completed, and device mapper keeps the table of a bio that has not completed.
 
 use super::{
-    bio::{Bio, Mapped},
+    bio::{Bio, Mapped, Owned},
     buffers::{BufferBio, Buffers, Tags},
     cursor::Cursor,
     per_bio::PerBioData,
@@ -89,6 +89,7 @@ pub(super) struct Job<'ti, D> {
 /// [`Held`] with its job initialised. It has not completed, and nobody else uses it.
 pub struct HeldBio<'call, 'ti, T: HoldsBios<'ti>> {
     bio: NonNull<bindings::bio>,
+    _owned: Owned,
     _call: PhantomData<fn(&'call ()) -> &'call ()>,
     _target: PhantomData<fn(&'ti T) -> &'ti T>,
 }
@@ -131,6 +132,7 @@ impl<'call, 'ti, T: HoldsBios<'ti>> HeldBio<'call, 'ti, T> {
     fn new(bio: NonNull<bindings::bio>) -> Self {
         Self {
             bio,
+            _owned: Owned,
             _call: PhantomData,
             _target: PhantomData,
         }
@@ -209,7 +211,10 @@ impl<'call, 'ti, T: HoldsBios<'ti>> HeldBio<'call, 'ti, T> {
         self.bio.as_ptr()
     }
 
+    #[inline(always)]
     fn fate(self, kind: Kind) -> Fate<'call> {
+        let Self { _owned, .. } = self;
+
         Fate {
             kind,
             _call: PhantomData,

@@ -2,7 +2,7 @@
 
 //! Queues and threads of a target, which work on the bios that it holds.
 
-use super::{held::Job, Sector};
+use super::{bio::Owned, held::Job, Sector};
 use crate::bindings;
 use core::{
     ptr::{self, NonNull},
@@ -36,6 +36,7 @@ pub struct QueueOptions {
 /// `queue` is there until [`stop`](Self::stop) is called, which happens when no bio is held.
 pub struct Workqueue {
     queue: *mut bindings::workqueue_struct,
+    _owned: Owned,
 }
 
 // SAFETY: A queue belongs to no thread.
@@ -63,7 +64,10 @@ impl Workqueue {
             )
         };
 
-        (!queue.is_null()).then_some(Self { queue })
+        (!queue.is_null()).then_some(Self {
+            queue,
+            _owned: Owned,
+        })
     }
 
     pub(super) fn as_raw(&self) -> *mut bindings::workqueue_struct {
