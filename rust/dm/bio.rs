@@ -191,9 +191,13 @@ impl<'map, P> Bio<'map, P> {
     /// Sends the bio, cut to its first `nr_sectors`, to `sector` of `dev`: for a bio without data,
     /// which stands for a range (discard, secure erase, write-zeroes).
     ///
-    /// No more than it has: a larger number changes nothing.
+    /// No more than it has: a larger number changes nothing. A bio with data is failed rather than
+    /// cut: nobody would read or write the rest.
     pub fn remap_part(mut self, dev: &Device, sector: Sector, nr_sectors: Sector) -> Mapped<'map> {
         if nr_sectors < self.nr_sectors() {
+            if self.op().has_data() {
+                return self.kill();
+            }
             // Smaller than what it was, so it fits.
             self.raw_mut().bi_iter.bi_size = (nr_sectors << bindings::SECTOR_SHIFT) as u32;
         }
@@ -350,6 +354,15 @@ impl Op {
 
     pub(super) fn from_raw(opf: u32) -> Self {
         Self(opf & Self::MASK)
+    }
+
+    /// Whether it comes with data, if it has any bytes. `bio_has_data()` in C.
+    #[inline(always)]
+    pub fn has_data(self) -> bool {
+        !matches!(
+            self,
+            Self::DISCARD | Self::SECURE_ERASE | Self::WRITE_ZEROES
+        )
     }
 
     /// Whether data go to the device, as `op_is_write()` in C.

@@ -2,6 +2,7 @@
 
 //! Walking through the data of a bio.
 
+use super::Op;
 use crate::{bindings, mem::Segment};
 use core::marker::PhantomData;
 
@@ -27,12 +28,19 @@ impl<'a> Cursor<'a> {
         // SAFETY: As the caller says.
         let bio = unsafe { &*bio };
 
-        // INVARIANT: A bio has all the data that it says.
+        // The size of a discard is that of a range.
+        let size = if Op::from_raw(bio.bi_opf).has_data() {
+            bio.bi_iter.bi_size
+        } else {
+            0
+        };
+
+        // INVARIANT: A bio with data has all that it says.
         Self {
             table: bio.bi_io_vec,
             iter: bindings::bvec_iter {
                 bi_sector: bio.bi_iter.bi_sector,
-                bi_size: bio.bi_iter.bi_size,
+                bi_size: size,
                 bi_idx: bio.bi_iter.bi_idx,
                 bi_bvec_done: bio.bi_iter.bi_bvec_done,
             },

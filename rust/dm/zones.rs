@@ -14,6 +14,8 @@ pub struct ZoneReport<'a> {
     /// Device mapper has given this to `report_zones`, which is running.
     args: *mut bindings::dm_report_zones_args,
     nr_zones: c_uint,
+    /// How many zones had been reported when this call began.
+    before: c_uint,
     _args: PhantomData<&'a mut bindings::dm_report_zones_args>,
 }
 
@@ -30,6 +32,8 @@ impl ZoneReport<'_> {
         Self {
             args,
             nr_zones,
+            // SAFETY: As the caller says, this is valid.
+            before: unsafe { (*args).zone_idx },
             _args: PhantomData,
         }
     }
@@ -48,6 +52,9 @@ impl ZoneReport<'_> {
     /// Reports the zones of `dev` from `sector` on, for a target that is mapped from `start` of
     /// `dev` on. Returns how many the device had.
     ///
+    /// However often it is called, no more zones are reported than are wanted: whoever asked has
+    /// memory for so many.
+    ///
     /// Mirrors `dm_report_zones()`.
     ///
     /// # Errors
@@ -56,10 +63,13 @@ impl ZoneReport<'_> {
     pub fn from_device(&mut self, dev: &Device, start: Sector, sector: Sector) -> Result<u32> {
         #[cfg(CONFIG_BLK_DEV_ZONED)]
         {
-            // SAFETY: By the type invariants the report is under way; the device is open.
-            let count = unsafe {
-                bindings::dm_report_zones(dev.bdev(), start, sector, self.args, self.nr_zones)
-            };
+            // SAFETY: By the type invariants this is valid, and nobody else's.
+            let done = unsafe { (*self.args).zone_idx }.wrapping_sub(self.before);
+            let left = self.nr_zones.saturating_sub(done);
+            // SAFETY: By the type invariants the report is under way; the device is open. No more
+            // zones are asked for than are wanted.
+            let count =
+                unsafe { bindings::dm_report_zones(dev.bdev(), start, sector, self.args, left) };
 
             u32::try_from(count).map_err(|_| Error::from_errno(count))
         }
