@@ -78,6 +78,10 @@ unsafe impl Transform for Aead {
         unsafe { bindings::dm_rust_helper_aead_ivsize(self.tfm.as_ptr()) as usize }
     }
 
+    fn tag_size(&self) -> u32 {
+        self.raw().authsize
+    }
+
     fn request_size(&self) -> usize {
         size_of::<bindings::aead_request>() + self.raw().reqsize as usize
     }

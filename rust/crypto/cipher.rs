@@ -2,7 +2,10 @@
 
 //! Transforms, and requests to them.
 
-use super::transform::{Direction, Setup, Transform, Work};
+use super::{
+    aead::Aead,
+    transform::{Direction, Setup, Transform, Work},
+};
 use crate::{
     bindings,
     mem::{Pool, PoolBox, Segment},
@@ -15,6 +18,7 @@ use core::{
 use kernel::{
     alloc::{flags::*, KVec},
     error::to_result,
+    page::PAGE_SIZE,
     prelude::*,
 };
 
@@ -67,12 +71,17 @@ struct Slot(AtomicPtr<u8>);
 
 impl<T: Transform> Cipher<T> {
     /// Makes room for requests to `transforms`, all of one algorithm and at least one: with an IV
-    /// of `iv_len` bytes, and `assoc_len` bytes of associated data.
+    /// of `iv_len` bytes, and `assoc_len` bytes of associated data, each at most a page.
     pub fn new(transforms: KVec<T>, iv_len: usize, assoc_len: usize) -> Result<Self> {
-        let first = transforms.first().ok_or(EINVAL)?;
         let align_mask = transforms.iter().fold(0, |mask, t| mask | t.align_mask());
         let request = transforms.iter().map(T::request_size).max().ok_or(EINVAL)?;
-        let iv_len = iv_len.max(first.iv_size());
+        let iv_len = transforms
+            .iter()
+            .fold(iv_len, |len, transform| len.max(transform.iv_size()));
+
+        if iv_len > PAGE_SIZE || assoc_len > PAGE_SIZE {
+            return Err(EINVAL);
+        }
         let lists = request.next_multiple_of(align_of::<Lists>());
         let iv = lists + size_of::<Lists>();
         // The memory is aligned for any type, not for any cipher: where the IV starts is found
@@ -111,9 +120,19 @@ impl<T: Transform> Cipher<T> {
         &self.transforms
     }
 
-    /// The transforms, to change their keys.
-    pub fn transforms_mut(&mut self) -> &mut [T] {
-        &mut self.transforms
+    /// Sets the key of a transform.
+    ///
+    /// (The transforms are not given out to be changed: they could be exchanged for others, for
+    /// which the requests are too small.)
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there is no such transform, or if the key has the wrong size or is too weak.
+    pub fn set_key(&mut self, transform: usize, key: &[u8]) -> Result {
+        self.transforms
+            .get_mut(transform)
+            .ok_or(EINVAL)?
+            .set_key(key)
     }
 
     /// Whether a call may have to wait for a device, and so may sleep.
@@ -173,6 +192,19 @@ impl<T: Transform> Cipher<T> {
     }
 }
 
+impl Cipher<Aead> {
+    /// Sets how many bytes a tag has.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the algorithm cannot do that.
+    pub fn set_tag_size(&mut self, size: u32) -> Result {
+        self.transforms
+            .iter_mut()
+            .try_for_each(|transform| transform.set_tag_size(size))
+    }
+}
+
 impl<T: Transform> Drop for Cipher<T> {
     fn drop(&mut self) {
         for slot in &self.slots {
@@ -196,8 +228,9 @@ pub struct Call<'a> {
     pub src: Segment<'a>,
     /// See `src`.
     pub dst: Segment<'a>,
-    /// What authenticates the data, read when decrypting and written when encrypting. For a
-    /// [`Aead`](super::Aead) only, and then the request's associated data come in front.
+    /// What authenticates the data, read when decrypting and written when encrypting, as long as
+    /// the transform's tags are. For an [`Aead`] only, and then the request's associated data come
+    /// in front.
     pub tag: Option<Segment<'a>>,
 }
 
@@ -291,7 +324,8 @@ impl<T: Transform> Request<'_, T> {
         let transform = self.cipher.transforms.get(call.transform).ok_or(EINVAL)?;
         let len = call.src.len();
 
-        if call.dst.len() != len {
+        // What is written is as long as what is read, and a tag.
+        if call.dst.len() != len || call.tag.map_or(0, |tag| tag.len()) != transform.tag_size() {
             return Err(EINVAL);
         }
         let (assoc, tag) = match &call.tag {
@@ -305,6 +339,11 @@ impl<T: Transform> Request<'_, T> {
             Some(tag) => {
                 // SAFETY: The associated data lie in the block, which stays for the call.
                 let assoc = unsafe { Segment::of_kmalloc(self.assoc()) };
+
+                // C does not expect empty pieces between others.
+                if assoc.len() == 0 || len == 0 || tag.len() == 0 {
+                    return Err(EINVAL);
+                }
                 let lists = self.lists();
 
                 set(&mut lists.src, [assoc, call.src, *tag]);

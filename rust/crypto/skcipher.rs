@@ -68,6 +68,11 @@ unsafe impl Transform for Skcipher {
         unsafe { bindings::dm_rust_helper_skcipher_ivsize(self.tfm.as_ptr()) as usize }
     }
 
+    #[inline(always)]
+    fn tag_size(&self) -> u32 {
+        0
+    }
+
     fn request_size(&self) -> usize {
         size_of::<bindings::skcipher_request>() + self.raw().reqsize as usize
     }

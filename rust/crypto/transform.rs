@@ -58,6 +58,9 @@ pub unsafe trait Transform: Sized + Send + Sync {
     /// Bytes of an IV.
     fn iv_size(&self) -> usize;
 
+    /// Bytes of a tag, 0 if the cipher does not authenticate.
+    fn tag_size(&self) -> u32;
+
     /// Bytes of memory that a request needs, aligned for any type.
     fn request_size(&self) -> usize;
 

@@ -226,9 +226,7 @@ fn tag_size(cipher: &mut Cipher<Aead>, used: u32, iv_size: usize) -> CtrResult<u
     let iv_size = u32::try_from(iv_size).map_err(|_| refused)?;
     let size = used.checked_sub(iv_size).ok_or(refused)?;
 
-    for transform in cipher.transforms_mut() {
-        transform.set_tag_size(size).map_err(|_| refused)?;
-    }
+    cipher.set_tag_size(size).map_err(|_| refused)?;
     Ok(size as usize)
 }
 

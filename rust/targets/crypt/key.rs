@@ -6,7 +6,11 @@ use super::{
     mode::Keyed,
     scan::{self, KeyArgument, KeySource},
 };
-use crate::{crypto::Transform, dm, mem::Secret};
+use crate::{
+    crypto::{Cipher, Transform},
+    dm,
+    mem::Secret,
+};
 use kernel::prelude::*;
 
 /// The key, as the status line shows it.
@@ -43,20 +47,20 @@ impl Shape {
     }
 
     /// Gives the transforms their keys. The last error counts.
-    pub(crate) fn apply<T: Transform>(&self, transforms: &mut [T], key: &[u8]) -> Result {
+    pub(crate) fn apply<T: Transform>(&self, cipher: &mut Cipher<T>, key: &[u8]) -> Result {
         let size = self.subkey_size()?;
         let mut result = Ok(());
 
-        for (i, transform) in transforms.iter_mut().enumerate() {
+        for i in 0..cipher.transforms().len() {
             let set = if self.authenc {
                 let key = key.get(..size).ok_or(EINVAL)?;
 
-                transform.set_key(&authenc_key(key, self.mac)?)
+                cipher.set_key(i, &authenc_key(key, self.mac)?)
             } else {
                 let start = i.checked_mul(size).ok_or(EINVAL)?;
                 let key = key.get(start..).and_then(|key| key.get(..size));
 
-                transform.set_key(key.ok_or(EINVAL)?)
+                cipher.set_key(i, key.ok_or(EINVAL)?)
             };
             if set.is_err() {
                 result = set;

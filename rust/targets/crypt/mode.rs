@@ -343,8 +343,8 @@ impl Keyed {
     /// Gives the transforms their keys.
     pub(crate) fn apply(&mut self, shape: &Shape, key: &[u8]) -> Result {
         match &mut self.cipher {
-            Kind::Skcipher(cipher) => shape.apply(cipher.transforms_mut(), key),
-            Kind::Aead(cipher) => shape.apply(cipher.transforms_mut(), key),
+            Kind::Skcipher(cipher) => shape.apply(cipher, key),
+            Kind::Aead(cipher) => shape.apply(cipher, key),
         }
     }
 
