@@ -317,7 +317,8 @@ impl Buffers {
         let size = base.size();
         let vecs = u16::try_from(size.div_ceil(PAGE_SIZE)).ok()?;
 
-        if u32::from(vecs) > bindings::BIO_MAX_VECS {
+        // The size of a discard is that of a range.
+        if u32::from(vecs) > bindings::BIO_MAX_VECS || !base.op().has_data() {
             return None;
         }
         // SAFETY: The bio is there while it is borrowed.
@@ -408,12 +409,15 @@ impl<'ti> BufferBio<'ti> {
 
     /// Goes back to the start of the data, all `size` bytes, if it has so many.
     pub fn rewind(&mut self, size: u32) {
-        // SAFETY: The bio is ours, with its table.
-        let vecs = unsafe {
-            core::slice::from_raw_parts(
-                (*self.bio.as_ptr()).bi_io_vec,
-                (*self.bio.as_ptr()).bi_vcnt.into(),
-            )
+        // SAFETY: The bio is ours.
+        let (table, count) =
+            unsafe { ((*self.bio.as_ptr()).bi_io_vec, (*self.bio.as_ptr()).bi_vcnt) };
+        let vecs: &[bindings::bio_vec] = if count == 0 {
+            // There may be no table.
+            &[]
+        } else {
+            // SAFETY: The table is the bio's, and has that many entries.
+            unsafe { core::slice::from_raw_parts(table, count.into()) }
         };
         let all = vecs
             .iter()
@@ -428,6 +432,9 @@ impl<'ti> BufferBio<'ti> {
 
     /// Copies the data of `from`. `bio_copy_data()` in C.
     pub fn copy_from<'x, T: HoldsBios<'x>>(&mut self, from: &HeldBio<'_, 'x, T>) {
+        if !from.op().has_data() {
+            return;
+        }
         // SAFETY: Both bios are there, and nobody changes them.
         unsafe { bindings::bio_copy_data(self.bio.as_ptr(), from.as_raw()) };
     }
@@ -492,9 +499,14 @@ impl<'p> Tags<'p> {
         }
     }
 
-    /// The tag of `len` bytes from `at` on, for a cipher.
+    /// The tag of `len` bytes from `at` on, for a cipher; not if it is empty.
     pub fn segment(&mut self, at: usize, len: usize) -> Option<crate::mem::Segment<'_>> {
         let bytes = self.bytes().get_mut(at..)?.get_mut(..len)?;
+
+        // No bytes may be nowhere, and no memory of `kmalloc`.
+        if bytes.is_empty() {
+            return None;
+        }
 
         // SAFETY: Both kinds are memory of `kmalloc`, borrowed as long as the segment.
         Some(unsafe { crate::mem::Segment::of_kmalloc(bytes) })
@@ -509,6 +521,10 @@ impl<'p> Tags<'p> {
         let bytes = self.bytes();
         let len = u32::try_from(bytes.len()).map_err(|_| ENOMEM)?;
 
+        // As in `segment`.
+        if len == 0 {
+            return Err(EINVAL);
+        }
         // SAFETY: The bio is new, and the tags are memory of `kmalloc`, which stays.
         to_result(unsafe {
             bindings::dm_rust_helper_add_integrity(bio.as_ptr(), bytes.as_mut_ptr().cast(), len)
