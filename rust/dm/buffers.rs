@@ -6,7 +6,7 @@
 //! There is always memory for one more in the end: bios and pages come from pools, and who waits
 //! for pages of the pool holds none of another's. For that, see [`Buffers::new_bio`].
 
-use super::{cursor::Cursor, held::HeldBio, Device, HoldsBios, Sector};
+use super::{cursor::Cursor, held::HeldBio, Device, HoldsBios, Op, Sector};
 use crate::{
     bindings,
     mem::{Pool, PoolBox, NOIO, NOWAIT},
@@ -400,34 +400,10 @@ impl<'ti> BufferBio<'ti> {
         Self { bio, buffers }
     }
 
-    /// The data, from the start. Nothing after the bio was submitted: see
-    /// [`rewind`](Self::rewind).
+    /// The data, from the start.
     pub fn cursor(&self) -> Cursor<'_> {
         // SAFETY: By the type invariants the bio is there, and nobody changes it.
         unsafe { Cursor::new(self.bio.as_ptr()) }
-    }
-
-    /// Goes back to the start of the data, all `size` bytes, if it has so many.
-    pub fn rewind(&mut self, size: u32) {
-        // SAFETY: The bio is ours.
-        let (table, count) =
-            unsafe { ((*self.bio.as_ptr()).bi_io_vec, (*self.bio.as_ptr()).bi_vcnt) };
-        let vecs: &[bindings::bio_vec] = if count == 0 {
-            // There may be no table.
-            &[]
-        } else {
-            // SAFETY: The table is the bio's, and has that many entries.
-            unsafe { core::slice::from_raw_parts(table, count.into()) }
-        };
-        let all = vecs
-            .iter()
-            .fold(0u32, |all, vec| all.saturating_add(vec.bv_len));
-        // SAFETY: The bio is ours.
-        let iter = unsafe { &mut (*self.bio.as_ptr()).bi_iter };
-
-        iter.bi_idx = 0;
-        iter.bi_bvec_done = 0;
-        iter.bi_size = size.min(all);
     }
 
     /// Copies the data of `from`. `bio_copy_data()` in C.
@@ -437,12 +413,6 @@ impl<'ti> BufferBio<'ti> {
         }
         // SAFETY: Both bios are there, and nobody changes them.
         unsafe { bindings::bio_copy_data(self.bio.as_ptr(), from.as_raw()) };
-    }
-
-    /// Copies the data to `to`.
-    pub fn copy_to<'x, T: HoldsBios<'x>>(&self, to: &mut HeldBio<'_, 'x, T>) {
-        // SAFETY: Both bios are there, and nobody changes them.
-        unsafe { bindings::bio_copy_data(to.as_raw(), self.bio.as_ptr()) };
     }
 }
 
@@ -458,6 +428,62 @@ impl Drop for BufferBio<'_> {
         };
         // SAFETY: The bio is given up here.
         unsafe { bindings::bio_put(self.bio.as_ptr()) };
+    }
+}
+
+/// A bio with pages of its own that has completed below.
+///
+/// It cannot be submitted again: what the block layer keeps in it counts from a new one.
+pub struct DoneBuffer<'ti>(BufferBio<'ti>);
+
+impl<'ti> DoneBuffer<'ti> {
+    /// # Safety
+    ///
+    /// Both came from [`BufferBio::into_raw`], and the bio has completed.
+    pub(super) unsafe fn from_raw(bio: NonNull<bindings::bio>, buffers: &'ti Buffers) -> Self {
+        // SAFETY: As the caller says.
+        Self(unsafe { BufferBio::from_raw(bio, buffers) })
+    }
+
+    /// The data, once [`rewind`](Self::rewind) was called.
+    pub fn cursor(&self) -> Cursor<'_> {
+        self.0.cursor()
+    }
+
+    /// Goes back to the start of the data, all `size` bytes, if it has so many.
+    pub fn rewind(&mut self, size: u32) {
+        // SAFETY: The bio is ours.
+        let (table, count) = unsafe {
+            (
+                (*self.0.bio.as_ptr()).bi_io_vec,
+                (*self.0.bio.as_ptr()).bi_vcnt,
+            )
+        };
+        let vecs: &[bindings::bio_vec] = if count == 0 {
+            // There may be no table.
+            &[]
+        } else {
+            // SAFETY: The table is the bio's, and has that many entries.
+            unsafe { core::slice::from_raw_parts(table, count.into()) }
+        };
+        let all = vecs
+            .iter()
+            .fold(0u32, |all, vec| all.saturating_add(vec.bv_len));
+        // SAFETY: The bio is ours.
+        let iter = unsafe { &mut (*self.0.bio.as_ptr()).bi_iter };
+
+        iter.bi_idx = 0;
+        iter.bi_bvec_done = 0;
+        iter.bi_size = size.min(all);
+    }
+
+    /// Copies the data to `to`, if that is a read: the pages of a write are not for us to change.
+    pub fn copy_to<'x, T: HoldsBios<'x>>(&self, to: &mut HeldBio<'_, 'x, T>) {
+        if to.op() != Op::READ {
+            return;
+        }
+        // SAFETY: Both bios are there, and nobody changes them.
+        unsafe { bindings::bio_copy_data(to.as_raw(), self.0.bio.as_ptr()) };
     }
 }
 

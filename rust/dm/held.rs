@@ -12,7 +12,7 @@
 
 use super::{
     bio::{Bio, Mapped, Owned},
-    buffers::{BufferBio, Buffers, Tags},
+    buffers::{BufferBio, Buffers, DoneBuffer, Tags},
     cursor::Cursor,
     per_bio::PerBioData,
     queue::{Entry, SubmitThread, Workqueue},
@@ -41,7 +41,7 @@ pub trait HoldsBios<'ti>: Sized + Send + Sync + 'ti {
     fn lower_done<'call>(
         &self,
         bio: HeldBio<'call, 'ti, Self>,
-        buffer: Option<BufferBio<'ti>>,
+        buffer: Option<DoneBuffer<'ti>>,
         status: Status,
     ) -> Fate<'call>;
 
@@ -429,7 +429,7 @@ unsafe extern "C" fn lower_end_io<'ti, T: HoldsBios<'ti>>(lower: *mut bindings::
     let mut held = HeldBio::<T>::new(bio);
     let buffer = match held.job_mut().buffers.take() {
         // SAFETY: `take_buffer` has taken these two apart; the bio has completed.
-        Some(buffers) => Some(unsafe { BufferBio::from_raw(lower, buffers) }),
+        Some(buffers) => Some(unsafe { DoneBuffer::from_raw(lower, buffers) }),
         None => {
             // SAFETY: The clone is done with.
             unsafe { bindings::bio_put(lower.as_ptr()) };

@@ -92,7 +92,7 @@ mod zones;
 pub use self::{
     args::{Arg, Args},
     bio::{Bio, EndBio, Ended, Mapped, Op, OpFlags, Status},
-    buffers::{BufferBio, Buffers, Tags},
+    buffers::{BufferBio, Buffers, DoneBuffer, Tags},
     context::{cond_resched, hard_irq_or_irqs_off, in_interrupt, log, Level},
     ctr::{Constructor, CtrError, CtrResult},
     cursor::Cursor,

@@ -8,7 +8,7 @@ use super::{
     mode::Kind,
     split, CryptTarget,
 };
-use crate::dm::{self, prelude::*, BufferBio, Fate, Held, HeldBio, HoldsBios, Tags};
+use crate::dm::{self, prelude::*, DoneBuffer, Fate, Held, HeldBio, HoldsBios, Tags};
 
 /// What a target keeps with a bio.
 pub(crate) struct Io<'ti> {
@@ -18,7 +18,7 @@ pub(crate) struct Io<'ti> {
     step: Step,
     tags: Option<Tags<'ti>>,
     /// What was read again after it did not seem authentic.
-    again: Option<BufferBio<'ti>>,
+    again: Option<DoneBuffer<'ti>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -165,7 +165,7 @@ impl<'ti> CryptTarget<'ti> {
         let cursor = || {
             again
                 .as_ref()
-                .map_or_else(|| bio.cursor(), BufferBio::cursor)
+                .map_or_else(|| bio.cursor(), DoneBuffer::cursor)
         };
         let result = self.convert(
             self.keyed.get(&bio),
@@ -272,7 +272,7 @@ impl<'ti> HoldsBios<'ti> for CryptTarget<'ti> {
     fn lower_done<'call>(
         &self,
         mut bio: CryptBio<'call, 'ti>,
-        buffer: Option<BufferBio<'ti>>,
+        buffer: Option<DoneBuffer<'ti>>,
         status: Status,
     ) -> Fate<'call> {
         if status.is_error() || bio.op().is_write() {
