@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! No key is changed while there is a request.
+
+use crate::crypto::{Cipher, Skcipher};
+
+fn change(cipher: &mut Cipher<Skcipher>) {
+    let mut request = cipher.request(false);
+
+    let _ = cipher.set_key(0, &[0; 32]); //~ E0502
+    if let Some(request) = &mut request {
+        request.iv().fill(0);
+    }
+}

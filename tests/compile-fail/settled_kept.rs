@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a settled value is changed through cannot be kept beyond the change.
+
+use crate::dm::Settled;
+
+fn message<'a>(settled: &'a Settled<'_, u64>) -> Option<&'a mut u64> {
+    settled.change(|value| value) //~ lifetime
+}
