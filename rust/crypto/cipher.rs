@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     bindings,
-    mem::{Pool, PoolBox, Segment},
+    mem::{Pool, PoolBox, Segment, SegmentMut},
 };
 use core::{
     mem::{align_of, size_of},
@@ -227,11 +227,11 @@ pub struct Call<'a> {
     /// What is read, and as long, what is written. May be the same, or else do not overlap.
     pub src: Segment<'a>,
     /// See `src`.
-    pub dst: Segment<'a>,
+    pub dst: SegmentMut<'a>,
     /// What authenticates the data, read when decrypting and written when encrypting, as long as
     /// the transform's tags are. For an [`Aead`] only, and then the request's associated data come
     /// in front.
-    pub tag: Option<Segment<'a>>,
+    pub tag: Option<SegmentMut<'a>>,
 }
 
 /// Memory for one call at a time, with its IV and its associated data.
@@ -333,12 +333,12 @@ impl<T: Transform> Request<'_, T> {
                 let lists = self.lists();
 
                 set(&mut lists.src, [call.src]);
-                set(&mut lists.dst, [call.dst]);
+                set(&mut lists.dst, [*call.dst]);
                 (0, 0)
             }
             Some(tag) => {
                 // SAFETY: The associated data lie in the block, which stays for the call.
-                let assoc = unsafe { Segment::of_kmalloc(self.assoc()) };
+                let assoc = unsafe { SegmentMut::of_kmalloc(self.assoc()) };
 
                 // C does not expect empty pieces between others.
                 if assoc.len() == 0 || len == 0 || tag.len() == 0 {
@@ -346,8 +346,8 @@ impl<T: Transform> Request<'_, T> {
                 }
                 let lists = self.lists();
 
-                set(&mut lists.src, [assoc, call.src, *tag]);
-                set(&mut lists.dst, [assoc, call.dst, *tag]);
+                set(&mut lists.src, [*assoc, call.src, **tag]);
+                set(&mut lists.dst, [*assoc, *call.dst, **tag]);
                 (assoc.len(), tag.len())
             }
         };
@@ -392,7 +392,7 @@ impl<T: Transform> Request<'_, T> {
             .and_then(|to| to.get_mut(..len))
             .ok_or(EINVAL)?;
         // SAFETY: This lies in the block, which stays for the call.
-        let dst = unsafe { Segment::of_kmalloc(to) };
+        let dst = unsafe { SegmentMut::of_kmalloc(to) };
         // SAFETY: The page of zeroes is always there. It is only read.
         let src = unsafe { Segment::new(bindings::dm_rust_helper_zero_page(), 0, dst.len()) };
 

@@ -6,7 +6,11 @@
 //! There is always memory for one more in the end: bios and pages come from pools, and who waits
 //! for pages of the pool holds none of another's. For that, see [`Buffers::new_bio`].
 
-use super::{cursor::Cursor, held::HeldBio, Device, HoldsBios, Op, Sector};
+use super::{
+    cursor::{Cursor, CursorMut},
+    held::HeldBio,
+    Device, HoldsBios, Op, Sector,
+};
 use crate::{
     bindings,
     mem::{Pool, PoolBox, NOIO, NOWAIT},
@@ -406,6 +410,12 @@ impl<'ti> BufferBio<'ti> {
         unsafe { Cursor::new(self.bio.as_ptr()) }
     }
 
+    /// The data, from the start, to be written.
+    pub fn cursor_mut(&self) -> CursorMut<'_> {
+        // SAFETY: As above; the pages are our own.
+        unsafe { CursorMut::new(self.bio.as_ptr()) }
+    }
+
     /// Copies the data of `from`. `bio_copy_data()` in C.
     pub fn copy_from<'x, T: HoldsBios<'x>>(&mut self, from: &HeldBio<'_, 'x, T>) {
         if !from.op().has_data() {
@@ -448,6 +458,11 @@ impl<'ti> DoneBuffer<'ti> {
     /// The data, once [`rewind`](Self::rewind) was called.
     pub fn cursor(&self) -> Cursor<'_> {
         self.0.cursor()
+    }
+
+    /// As [`cursor`](Self::cursor), to be written.
+    pub fn cursor_mut(&self) -> CursorMut<'_> {
+        self.0.cursor_mut()
     }
 
     /// Goes back to the start of the data, all `size` bytes, if it has so many.
@@ -526,7 +541,7 @@ impl<'p> Tags<'p> {
     }
 
     /// The tag of `len` bytes from `at` on, for a cipher; not if it is empty.
-    pub fn segment(&mut self, at: usize, len: usize) -> Option<crate::mem::Segment<'_>> {
+    pub fn segment(&mut self, at: usize, len: usize) -> Option<crate::mem::SegmentMut<'_>> {
         let bytes = self.bytes().get_mut(at..)?.get_mut(..len)?;
 
         // No bytes may be nowhere, and no memory of `kmalloc`.
@@ -535,7 +550,7 @@ impl<'p> Tags<'p> {
         }
 
         // SAFETY: Both kinds are memory of `kmalloc`, borrowed as long as the segment.
-        Some(unsafe { crate::mem::Segment::of_kmalloc(bytes) })
+        Some(unsafe { crate::mem::SegmentMut::of_kmalloc(bytes) })
     }
 
     /// Gives a bio these tags.

@@ -3,8 +3,11 @@
 //! Walking through the data of a bio.
 
 use super::Op;
-use crate::{bindings, mem::Segment};
-use core::marker::PhantomData;
+use crate::{
+    bindings,
+    mem::{Segment, SegmentMut},
+};
+use core::{marker::PhantomData, ops::Deref};
 
 const PAGE_SIZE: u32 = kernel::page::PAGE_SIZE as u32;
 
@@ -82,5 +85,58 @@ impl<'a> Cursor<'a> {
         }
         // SAFETY: By the type invariants the memory is there for `'a`.
         Some(unsafe { Segment::new(page, offset, len) })
+    }
+}
+
+/// A walk through memory that may be written.
+///
+/// # Invariants
+///
+/// All of it may be written for `'a`.
+pub struct CursorMut<'a>(Cursor<'a>);
+
+impl<'a> CursorMut<'a> {
+    /// # Safety
+    ///
+    /// As for [`Cursor::new`]; and the pages of the bio may be written.
+    #[inline(always)]
+    pub(super) unsafe fn new(bio: *const bindings::bio) -> Self {
+        // INVARIANT: As the caller says.
+        // SAFETY: As the caller says.
+        Self(unsafe { Cursor::new(bio) })
+    }
+
+    /// The same walk, from here on, to read only.
+    #[inline(always)]
+    pub fn reader(&self) -> Cursor<'a> {
+        // INVARIANT: The position is the same.
+        Cursor {
+            table: self.0.table,
+            iter: bindings::bvec_iter {
+                bi_sector: self.0.iter.bi_sector,
+                bi_size: self.0.iter.bi_size,
+                bi_idx: self.0.iter.bi_idx,
+                bi_bvec_done: self.0.iter.bi_bvec_done,
+            },
+            _bio: PhantomData,
+        }
+    }
+
+    /// As [`Cursor::take`].
+    #[inline(always)]
+    pub fn take(&mut self, len: u32) -> Option<SegmentMut<'a>> {
+        let segment = self.0.take(len)?;
+
+        // SAFETY: By the type invariants.
+        Some(unsafe { SegmentMut::new(segment) })
+    }
+}
+
+impl<'a> Deref for CursorMut<'a> {
+    type Target = Cursor<'a>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Cursor<'a> {
+        &self.0
     }
 }

@@ -13,7 +13,7 @@
 use super::{
     bio::{Bio, Mapped, Owned},
     buffers::{BufferBio, Buffers, DoneBuffer, Tags},
-    cursor::Cursor,
+    cursor::{Cursor, CursorMut},
     per_bio::PerBioData,
     queue::{Entry, SubmitThread, Workqueue},
     Device, Op, OpFlags, Sector, Status,
@@ -205,6 +205,13 @@ impl<'call, 'ti, T: HoldsBios<'ti>> HeldBio<'call, 'ti, T> {
     pub fn cursor(&self) -> Cursor<'_> {
         // SAFETY: By the type invariants the bio is initialised and stays while it is borrowed.
         unsafe { Cursor::new(self.bio.as_ptr()) }
+    }
+
+    /// The data, from the start, to be written: of a read only.
+    #[inline(always)]
+    pub fn cursor_mut(&self) -> Option<CursorMut<'_>> {
+        // SAFETY: As above; the pages of a read are there to be written.
+        (self.op() == Op::READ).then(|| unsafe { CursorMut::new(self.bio.as_ptr()) })
     }
 
     pub(super) fn as_raw(&self) -> *mut bindings::bio {

@@ -95,7 +95,7 @@ pub use self::{
     buffers::{BufferBio, Buffers, DoneBuffer, Tags},
     context::{cond_resched, hard_irq_or_irqs_off, in_interrupt, log, Level},
     ctr::{Constructor, CtrError, CtrResult},
-    cursor::Cursor,
+    cursor::{Cursor, CursorMut},
     device::{Device, IntegrityProfile},
     event::TableEvent,
     held::{Fate, Held, HeldBio, HoldsBios},

@@ -10,7 +10,7 @@ pub(crate) use self::secret::fill_random;
 pub use self::{
     pool::{Pool, PoolBox},
     secret::Secret,
-    segment::Segment,
+    segment::{Segment, SegmentMut},
 };
 
 /// May sleep, but starts no I/O to get memory: `GFP_NOIO` in C.

@@ -3,17 +3,22 @@
 //! Pieces of memory that bios carry.
 
 use crate::bindings;
-use core::{marker::PhantomData, slice, sync::atomic::AtomicU32};
+use core::{
+    marker::PhantomData,
+    ops::Deref,
+    slice,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 /// A piece of a page, which others may read and write at the same time: the page of a bio may be
 /// mapped into a process, or be under I/O.
 ///
-/// So there is never a reference to its bytes: ciphers get its address, and code sees atomic words.
+/// So there is never a reference to its bytes: ciphers get its address, and code a copy.
 ///
 /// # Invariants
 ///
 /// `len` bytes from `offset` of `page` on are there for `'a`, in one page or in pages that follow
-/// each other, and may be read and (unless it is the page of zeroes) written.
+/// each other, and may be read.
 #[derive(Clone, Copy)]
 pub struct Segment<'a> {
     page: *mut bindings::page,
@@ -35,22 +40,6 @@ impl<'a> Segment<'a> {
             len,
             _memory: PhantomData,
         }
-    }
-
-    /// Memory of `kmalloc`.
-    ///
-    /// # Safety
-    ///
-    /// `bytes` came from `kmalloc`, and stay for `'a`, untouched by Rust code while the segment is
-    /// used. There are fewer than 4 GiB.
-    pub(crate) unsafe fn of_kmalloc(bytes: &mut [u8]) -> Self {
-        // SAFETY: The address is one of the kernel's linear map, as the caller says.
-        let page = unsafe { bindings::dm_rust_helper_virt_to_page(bytes.as_ptr().cast()) };
-        let offset = bytes.as_ptr() as usize % kernel::page::PAGE_SIZE;
-
-        // SAFETY: The memory is there, as the caller says; `kmalloc` gives pages that follow each
-        // other.
-        unsafe { Self::new(page, offset as u32, bytes.len() as u32) }
     }
 
     #[inline(always)]
@@ -83,9 +72,18 @@ impl<'a> Segment<'a> {
         })
     }
 
-    /// Calls `f` with the memory as words, in the byte order of the machine. Nothing if it is not
-    /// aligned for words, or crosses a page.
-    pub fn with_words<R>(&self, f: impl FnOnce(&[AtomicU32]) -> R) -> Option<R> {
+    /// Copies as many words as both have to `to`. Nothing if the memory is not aligned for words, or
+    /// crosses a page.
+    pub fn copy_out(&self, to: &mut [u8]) -> Option<()> {
+        self.map_words(|words| {
+            for (to, word) in to.chunks_exact_mut(4).zip(words) {
+                to.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
+            }
+        })
+    }
+
+    /// Calls `f` with the memory as words, which it writes to only where that is allowed.
+    fn map_words<R>(&self, f: impl FnOnce(&[AtomicU32]) -> R) -> Option<R> {
         let end = self.offset.checked_add(self.len)?;
 
         if (self.offset | self.len) % 4 != 0 || end as usize > kernel::page::PAGE_SIZE {
@@ -104,5 +102,73 @@ impl<'a> Segment<'a> {
         // SAFETY: This undoes the mapping above, the last one of this task.
         unsafe { bindings::kunmap_local(base) };
         Some(result)
+    }
+}
+
+/// A [`Segment`] that may be written as well: memory of our own, or that of a bio that reads. The
+/// pages of a bio that writes are not ours to change: one may be the page of zeroes.
+///
+/// # Invariants
+///
+/// The memory may be written for `'a`.
+#[derive(Clone, Copy)]
+pub struct SegmentMut<'a>(Segment<'a>);
+
+impl<'a> SegmentMut<'a> {
+    /// # Safety
+    ///
+    /// The memory may be written.
+    #[inline(always)]
+    pub(crate) unsafe fn new(segment: Segment<'a>) -> Self {
+        // INVARIANT: As the caller says.
+        Self(segment)
+    }
+
+    /// Memory of `kmalloc`.
+    ///
+    /// # Safety
+    ///
+    /// `bytes` came from `kmalloc`, and stay for `'a`, untouched by Rust code while the segment is
+    /// used. There are fewer than 4 GiB.
+    pub(crate) unsafe fn of_kmalloc(bytes: &mut [u8]) -> Self {
+        // SAFETY: The address is one of the kernel's linear map, as the caller says.
+        let page = unsafe { bindings::dm_rust_helper_virt_to_page(bytes.as_ptr().cast()) };
+        let offset = bytes.as_ptr() as usize % kernel::page::PAGE_SIZE;
+
+        // SAFETY: The memory is there, as the caller says; `kmalloc` gives pages that follow each
+        // other.
+        let segment = unsafe { Segment::new(page, offset as u32, bytes.len() as u32) };
+        // SAFETY: It is borrowed to be written.
+        unsafe { Self::new(segment) }
+    }
+
+    /// Calls `f` with the memory as words, in the byte order of the machine. Nothing if it is not
+    /// aligned for words, or crosses a page.
+    pub fn with_words<R>(&self, f: impl FnOnce(&[AtomicU32]) -> R) -> Option<R> {
+        self.map_words(f)
+    }
+
+    /// Copies as many words as both have, if they do not lie in the same place. Nothing if one is
+    /// not aligned for words, or crosses a page.
+    pub fn copy_from(&self, from: &Segment<'_>) -> Option<()> {
+        if (self.page, self.offset) == (from.page, from.offset) {
+            return Some(());
+        }
+        from.map_words(|from| {
+            self.map_words(|to| {
+                for (to, from) in to.iter().zip(from) {
+                    to.store(from.load(Relaxed), Relaxed);
+                }
+            })
+        })?
+    }
+}
+
+impl<'a> Deref for SegmentMut<'a> {
+    type Target = Segment<'a>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Segment<'a> {
+        &self.0
     }
 }

@@ -106,12 +106,12 @@ impl<'ti> HoldsBios<'ti> for Whole<'ti> {
         let mut request = self.cipher.get(&bio).request(true);
 
         buffer.copy_from(&bio);
-        if let (Some(request), Some(segment)) = (&mut request, buffer.cursor().take(512)) {
+        if let (Some(request), Some(segment)) = (&mut request, buffer.cursor_mut().take(512)) {
             request.iv().fill(0);
             let _ = request.run(&Call {
                 transform: 0,
                 direction: Direction::Encrypt,
-                src: segment,
+                src: *segment,
                 dst: segment,
                 tag: None,
             });

@@ -11,7 +11,7 @@ fn call(request: &mut Request<'_, Skcipher>, mut tags: Tags<'_>) {
     let Some(segment) = tags.segment(0, 16) else {
         return;
     };
-    let call = Call { transform: 0, direction: Direction::Encrypt, src: segment, dst: segment, tag: None };
+    let call = Call { transform: 0, direction: Direction::Encrypt, src: *segment, dst: segment, tag: None };
 
     drop(tags); //~ E0505
     let _ = request.run(&call);

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     crypto::{not_authentic, Call, Cipher, Direction, Request, Transform},
-    dm::{self, prelude::*, Cursor, Tags},
-    mem::Segment,
+    dm::{self, prelude::*, Cursor, CursorMut, Tags},
+    mem::{Segment, SegmentMut},
 };
 
 /// Why data could not be converted.
@@ -26,7 +26,7 @@ pub(crate) enum Failure {
 pub(crate) struct Conversion<'a, 'p> {
     pub(crate) writing: bool,
     pub(crate) input: Cursor<'a>,
-    pub(crate) output: Cursor<'a>,
+    pub(crate) output: CursorMut<'a>,
     pub(crate) tags: Option<&'a mut Tags<'p>>,
     /// Where the data lie on the target.
     pub(crate) sector: Sector,
@@ -138,7 +138,7 @@ impl CryptTarget<'_> {
                 }
             }
             if iv.touches_data() && iv.before(&at, &src, &one.dst, one.writing)? {
-                src = one.dst;
+                src = *one.dst;
             }
         }
         let direction = if one.writing {
@@ -203,7 +203,7 @@ impl CryptTarget<'_> {
 /// One sector.
 struct One<'a> {
     src: Segment<'a>,
-    dst: Segment<'a>,
+    dst: SegmentMut<'a>,
     /// Its number, with the offset of the IV.
     sector: Sector,
     /// Which key.

@@ -162,17 +162,20 @@ impl<'ti> CryptTarget<'ti> {
         let sector = bio.data().sector;
         let mut tags = bio.data_mut().tags.take();
         let again = bio.data_mut().again.take();
-        let cursor = || {
-            again
-                .as_ref()
-                .map_or_else(|| bio.cursor(), DoneBuffer::cursor)
+        let output = match &again {
+            Some(again) => Some(again.cursor_mut()),
+            None => bio.cursor_mut(),
+        };
+        // Only reads are decrypted.
+        let Some(output) = output else {
+            return bio.end(Status::IOERR);
         };
         let result = self.convert(
             self.keyed.get(&bio),
             Conversion {
                 writing: false,
-                input: cursor(),
-                output: cursor(),
+                input: output.reader(),
+                output,
                 tags: tags.as_mut(),
                 sector,
                 wait: !dm::in_interrupt(),
@@ -237,7 +240,7 @@ impl<'ti> CryptTarget<'ti> {
                 } else {
                     bio.cursor()
                 },
-                output: buffer.cursor(),
+                output: buffer.cursor_mut(),
                 tags: tags.as_mut(),
                 sector,
                 wait: true,

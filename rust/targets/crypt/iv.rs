@@ -106,13 +106,6 @@ pub(crate) fn xor_bytes(words: &[AtomicU32], bytes: &[u8]) {
     }
 }
 
-/// Copies words as they lie in memory.
-pub(crate) fn copy_out(words: &[AtomicU32], to: &mut [u8]) {
-    for (to, word) in to.chunks_exact_mut(4).zip(words) {
-        to.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
-    }
-}
-
 /// One of the two diffusers of BitLocker's Elephant: how far the two words lie that are mixed into
 /// one, how the second is rotated in turn, and how often all is done.
 struct Diffuser {

@@ -11,7 +11,7 @@ use crate::{
         aes_schedule, fips_enabled, md5_unpadded, Aead, AesSchedule, Cipher, Request, Skcipher,
         Transform,
     },
-    mem::{fill_random, Secret, Segment},
+    mem::{fill_random, Secret, Segment, SegmentMut},
 };
 use core::sync::atomic::AtomicU32;
 use kernel::prelude::*;
@@ -207,9 +207,7 @@ impl Iv {
             Self::Lmk { seed } => {
                 iv.fill(0);
                 if writing {
-                    let hash = src.with_words(|words| lmk_hash(seed, at.sector, words));
-
-                    copy(iv, &hash.flatten().ok_or(EIO)?);
+                    copy(iv, &lmk_hash(seed, at.sector, src).ok_or(EIO)?);
                 }
             }
             Self::Tcw { seed, .. } => iv::tcw(at.sector, seed, iv),
@@ -231,27 +229,26 @@ impl Iv {
         )
     }
 
-    /// What is done before the cipher: to its input `src` when reading, and to its output `dst`,
-    /// which is the input then, when writing. Returns whether that is so.
+    /// What is done before the cipher: to its output `dst`, which is the input then, in place of
+    /// `src`. Returns whether that is so.
     pub(crate) fn before(
         &self,
         at: &SectorAt,
         src: &Segment<'_>,
-        dst: &Segment<'_>,
+        dst: &SegmentMut<'_>,
         writing: bool,
     ) -> Result<bool> {
         match self {
             Self::Tcw { whitening, .. } if !writing => {
-                src.with_words(|words| whiten(whitening, at.sector, words))
+                dst.copy_from(src).ok_or(EIO)?;
+                dst.with_words(|words| whiten(whitening, at.sector, words))
                     .ok_or(EIO)?;
-                Ok(false)
+                Ok(true)
             }
             Self::Elephant(schedule) if writing => {
                 let key = elephant_key(schedule, at.byte)?;
 
-                src.with_words(|from| dst.with_words(|to| copy_words(from, to)))
-                    .flatten()
-                    .ok_or(EIO)?;
+                dst.copy_from(src).ok_or(EIO)?;
                 dst.with_words(|words| iv::elephant_encrypt(words, key))
                     .ok_or(EIO)?;
                 Ok(true)
@@ -261,17 +258,13 @@ impl Iv {
     }
 
     /// What is done after the cipher, to its output.
-    pub(crate) fn after(&self, at: &SectorAt, dst: &Segment<'_>, writing: bool) -> Result {
+    pub(crate) fn after(&self, at: &SectorAt, dst: &SegmentMut<'_>, writing: bool) -> Result {
         match self {
             Self::Lmk { seed } if !writing => {
-                let mixed = dst.with_words(|words| {
-                    let hash = lmk_hash(seed, at.sector, words)?;
+                let hash = lmk_hash(seed, at.sector, dst).ok_or(EIO)?;
 
-                    iv::xor_bytes(words, &hash);
-                    Some(())
-                });
-
-                mixed.flatten().ok_or(EIO)
+                dst.with_words(|words| iv::xor_bytes(words, &hash))
+                    .ok_or(EIO)
             }
             Self::Tcw { whitening, .. } if writing => dst
                 .with_words(|words| whiten(whitening, at.sector, words))
@@ -305,22 +298,14 @@ fn copy(to: &mut [u8], from: &[u8]) {
     }
 }
 
-fn copy_words(from: &[AtomicU32], to: &[AtomicU32]) {
-    use core::sync::atomic::Ordering::Relaxed;
-
-    for (to, from) in to.iter().zip(from) {
-        to.store(from.load(Relaxed), Relaxed);
-    }
-}
-
 /// The IV of loop-AES: MD5 of the seed, all blocks of the sector but the first, and its number.
-fn lmk_hash(seed: &Option<Secret>, sector: u64, words: &[AtomicU32]) -> Option<[u8; MD5_SIZE]> {
-    let mut data = [0; SECTOR_SIZE];
+fn lmk_hash(seed: &Option<Secret>, sector: u64, data: &Segment<'_>) -> Option<[u8; MD5_SIZE]> {
+    let mut copy = [0; SECTOR_SIZE];
 
-    iv::copy_out(words, &mut data);
+    data.copy_out(&mut copy)?;
     let seed = seed.as_deref().unwrap_or_default();
 
-    md5_unpadded(seed, data.get(MD5_SIZE..)?, &iv::lmk_tail(sector))
+    md5_unpadded(seed, copy.get(MD5_SIZE..)?, &iv::lmk_tail(sector))
 }
 
 fn whiten(whitening: &Secret, sector: u64, words: &[AtomicU32]) {
