@@ -33,6 +33,30 @@ macro_rules! limits {
     };
 }
 
+/// A getter and a setter for each size of a block.
+macro_rules! block_sizes {
+    ($($(#[$doc:meta])* $get:ident, $set:ident;)*) => {
+        $(
+            $(#[$doc])*
+            pub fn $get(&self) -> c_uint {
+                // SAFETY: By the type invariants the limits are valid, and nobody changes them.
+                unsafe { (*self.0.get()).$get }
+            }
+
+            #[doc = concat!("Sets [`", stringify!($get), "`](Self::", stringify!($get), ").")]
+            ///
+            /// What is no power of two, or less than 512, changes nothing: the block layer divides
+            /// by this before it checks it.
+            pub fn $set(&mut self, value: c_uint) {
+                if value.is_power_of_two() && value >> bindings::SECTOR_SHIFT != 0 {
+                    // SAFETY: By the type invariants the limits are valid, and nobody else's.
+                    unsafe { (*self.0.get()).$get = value };
+                }
+            }
+        )*
+    };
+}
+
 impl QueueLimits {
     /// # Safety
     ///
@@ -42,11 +66,14 @@ impl QueueLimits {
         unsafe { &mut *limits.cast() }
     }
 
-    limits! {
+    block_sizes! {
         /// The smallest unit that can be addressed, in bytes.
         logical_block_size, set_logical_block_size;
         /// The smallest unit that is written as a whole, in bytes.
         physical_block_size, set_physical_block_size;
+    }
+
+    limits! {
         /// The smallest request that is not slow, in bytes.
         io_min, set_io_min;
         /// The best size of a request, in bytes.
