@@ -75,6 +75,13 @@ fn rows(ops: &'static [Op]) -> impl Iterator<Item = Row> {
     })
 }
 
+impl Row {
+    /// Whether it is measured where each I/O takes long: there the order tells nothing new.
+    pub fn is_one_of_few(&self) -> bool {
+        self.order == Order::Random && (self.op != Op::WriteFlush || self.size == SIZES[0])
+    }
+}
+
 /// The plain rows.
 pub fn plain() -> Vec<Row> {
     rows(&[Op::Read, Op::Write]).collect()

@@ -8,11 +8,40 @@ use dm_rust_tests::dm::{line, Line};
 /// Sectors of a mapped device that is measured (16 MiB).
 pub const SECTORS: u64 = 32_768;
 
+/// Which measurements a target is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// All of them.
+    All,
+    /// Instructions per I/O, in the few rows that differ: each I/O takes long.
+    Counts,
+    /// The same, and fio with I/Os of several sizes.
+    CountsAndSpeed,
+    /// Only fio.
+    Speed,
+}
+
+impl Plan {
+    /// Whether instructions are counted.
+    pub fn counts(self) -> bool {
+        self != Plan::Speed
+    }
+
+    /// Whether fio runs.
+    pub fn speed(self) -> bool {
+        self != Plan::Counts
+    }
+}
+
 /// A target and its in-tree twin.
 #[derive(Debug)]
 pub struct Subject {
     /// The in-tree name; ours has `rust-` before it.
     pub name: &'static str,
+    /// What reports call it.
+    pub label: &'static str,
+    /// What is measured.
+    pub plan: Plan,
     /// The in-tree module that has the twin.
     pub module: &'static str,
     /// What the names of the twin's functions begin with.
@@ -26,21 +55,56 @@ pub struct Subject {
     /// The arguments, for a device node and the sector where a target of so many sectors starts on
     /// it.
     pub params: fn(&str, u64, u64) -> String,
+    /// What the twin's arguments have more.
+    pub twin_params: &'static str,
+}
+
+/// `crypt` with a key of 512 bits, and options.
+fn crypt(node: &str, start: u64, options: &str) -> String {
+    let key = "a5".repeat(32) + &"5a".repeat(32);
+    format!("aes-xts-plain64 {key} 0 {node} {start}{options}")
+}
+
+/// A row of [`SUBJECTS`] for `crypt`.
+const fn crypt_subject(
+    label: &'static str,
+    plan: Plan,
+    params: fn(&str, u64, u64) -> String,
+    twin_params: &'static str,
+) -> Subject {
+    Subject {
+        name: "crypt",
+        label,
+        plan,
+        module: "dm-crypt",
+        // The module has no other functions.
+        prefix: "",
+        type_name: "Crypt",
+        has_lower: true,
+        fails: false,
+        params,
+        twin_params,
+    }
 }
 
 /// All of them. To measure another target, add an entry.
 pub const SUBJECTS: &[Subject] = &[
     Subject {
         name: "linear",
+        label: "linear",
+        plan: Plan::All,
         module: "dm-mod",
         prefix: "linear_",
         type_name: "Linear",
         has_lower: true,
         fails: false,
         params: |node, start, _| format!("{node} {start}"),
+        twin_params: "",
     },
     Subject {
         name: "striped",
+        label: "striped",
+        plan: Plan::All,
         module: "dm-mod",
         prefix: "stripe_",
         type_name: "Striped",
@@ -51,32 +115,77 @@ pub const SUBJECTS: &[Subject] = &[
             let (half, chunk) = (len / 2, (len / 2).min(128));
             format!("2 {chunk} {node} {start} {node} {}", start + half)
         },
+        twin_params: "",
     },
     Subject {
         name: "error",
+        label: "error",
+        plan: Plan::All,
         module: "dm-mod",
         prefix: "io_err_",
         type_name: "Error",
         has_lower: false,
         fails: true,
         params: |_, _, _| String::new(),
+        twin_params: "",
     },
     Subject {
         name: "zero",
+        label: "zero",
+        plan: Plan::All,
         module: "dm-zero",
         prefix: "zero_",
         type_name: "Zero",
         has_lower: false,
         fails: false,
         params: |_, _, _| String::new(),
+        twin_params: "",
     },
+    crypt_subject(
+        "crypt",
+        Plan::CountsAndSpeed,
+        |node, start, _| crypt(node, start, ""),
+        "",
+    ),
+    crypt_subject(
+        "crypt, no workqueues",
+        Plan::Counts,
+        |node, start, _| crypt(node, start, " 2 no_read_workqueue no_write_workqueue"),
+        "",
+    ),
+    crypt_subject(
+        "crypt, 4096-byte sectors",
+        Plan::Counts,
+        |node, start, _| crypt(node, start, " 1 sector_size:4096"),
+        "",
+    ),
+    crypt_subject(
+        "crypt, 4096-byte sectors, no workqueues",
+        Plan::Counts,
+        |node, start, _| {
+            let options = " 3 sector_size:4096 no_read_workqueue no_write_workqueue";
+            crypt(node, start, options)
+        },
+        "",
+    ),
+    // The twin is faster with these options in some loads, and without them in others: ours, which
+    // has none, is measured against both.
+    crypt_subject(
+        "crypt, twin with no workqueues",
+        Plan::Speed,
+        |node, start, _| crypt(node, start, ""),
+        " 2 no_read_workqueue no_write_workqueue",
+    ),
 ];
 
 impl Subject {
     /// A table of `segments` segments, all of the start of `node`.
     pub fn table(&self, who: Who, node: &str, segments: u64, len: u64) -> Vec<Line> {
         let target = who.target(self.name);
-        let params = (self.params)(node, 0, len);
+        let mut params = (self.params)(node, 0, len);
+        if who == Who::C {
+            params.push_str(self.twin_params);
+        }
         (0..segments)
             .map(|i| line(i * len, len, &target, params.as_str()))
             .collect()

@@ -85,6 +85,9 @@ pub fn sizes(ours: &Path, tree: &Path) -> Result<(Vec<Module>, Vec<Code>)> {
         if !modules.iter().any(|m| m.name == subject.module) {
             modules.push(module(subject.module, &theirs));
         }
+        if codes.iter().any(|c: &Code| c.target == subject.name) {
+            continue;
+        }
         let ending = format!("::{}>", subject.type_name);
         codes.push(Code {
             target: subject.name.to_owned(),

@@ -6,7 +6,7 @@ use crate::{device, say, subjects};
 use anyhow::{ensure, Context, Result};
 use devicemapper_sys::{DM_BUFFER_FULL_FLAG, DM_TABLE_LOAD_CMD};
 use dm_rust_bench::row::{self, Device, Figures, Op, Order, Row};
-use dm_rust_bench::subject::{Subject, SECTORS};
+use dm_rust_bench::subject::{Plan, Subject, SECTORS};
 use dm_rust_bench::{clock, Record, Who};
 use dm_rust_tests::dm::{control, encode, line, MappedDevice};
 use dm_rust_tests::lower::{pmem, ram, Lower};
@@ -50,7 +50,7 @@ impl Group<'_> {
     fn print(&self, row: String, x: u64, who: Who, figures: Figures) {
         Record::Count {
             group: self.name.to_owned(),
-            target: self.subject.name.to_owned(),
+            target: self.subject.label.to_owned(),
             row,
             x,
             who,
@@ -68,7 +68,7 @@ impl Group<'_> {
         for _ in 0..row::TURNS {
             for (target, counts) in targets.iter().zip(&mut counts) {
                 let more = target.io.count(row, row::enough(row.size));
-                let what = || format!("{:?} {}: {row}", target.who, self.subject.name);
+                let what = || format!("{:?} {}: {row}", target.who, self.subject.label);
                 counts.extend(more.with_context(what)?);
             }
         }
@@ -97,7 +97,8 @@ fn trio(subject: &Subject, lower: &Lower) -> Result<Vec<Target>> {
 fn io(subject: &Subject, lower: &Lower, name: &str, rows: &[Row]) -> Result<()> {
     let group = Group { name, subject };
     let targets = trio(subject, lower)?;
-    for &row in rows {
+    let measured = |row: &&Row| subject.plan == Plan::All || row.is_one_of_few();
+    for &row in rows.iter().filter(measured) {
         group.count(&targets, row, &row.to_string(), row.size)?;
     }
     Ok(())
@@ -253,14 +254,16 @@ pub fn run(only: &str, repeats: u64, quick: bool) -> Result<()> {
         Device::open(lower.path(), false)?.fill()?;
     }
     for repeat in 1..=repeats {
-        for subject in subjects(only) {
-            say(&format!("{}, repeat {repeat} of {repeats}", subject.name));
+        for subject in subjects(only).filter(|s| s.plan.counts()) {
+            say(&format!("{}, repeat {repeat} of {repeats}", subject.label));
             io(subject, &lower, "io", &row::plain())?;
             if subject.has_lower {
                 io(subject, &flushed, "flush", &row::flushing())?;
             }
-            tables(subject, &lower, quick || repeat > 1)?;
-            if quick {
+            if subject.plan == Plan::All {
+                tables(subject, &lower, quick || repeat > 1)?;
+            }
+            if quick || subject.plan != Plan::All {
                 continue;
             }
             sizes(subject, &lower)?;

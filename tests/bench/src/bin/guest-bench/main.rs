@@ -65,7 +65,7 @@ fn say(what: &str) {
 
 /// The targets that were asked for.
 fn subjects(only: &str) -> impl Iterator<Item = &'static Subject> + '_ {
-    SUBJECTS.iter().filter(move |s| s.name.contains(only))
+    SUBJECTS.iter().filter(move |s| s.label.contains(only))
 }
 
 /// A mapped device of one segment on `lower`, or on nothing.

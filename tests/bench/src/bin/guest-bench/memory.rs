@@ -4,7 +4,7 @@
 
 use crate::{device, say, subjects};
 use anyhow::{Context, Result};
-use dm_rust_bench::subject::{Subject, SECTORS};
+use dm_rust_bench::subject::{Plan, Subject, SECTORS};
 use dm_rust_bench::{Record, Who};
 use dm_rust_tests::dm::{line, MappedDevice};
 use dm_rust_tests::fio::Fio;
@@ -51,7 +51,7 @@ fn in_use() -> Result<i64> {
 
 fn print(subject: &Subject, what: &str, who: Who, bytes: f64) {
     Record::Memory {
-        target: subject.name.to_owned(),
+        target: subject.label.to_owned(),
         what: what.to_owned(),
         who,
         bytes,
@@ -144,8 +144,8 @@ fn in_flight(subject: &Subject, who: Who, lower: &Lower) -> Result<f64> {
 pub fn run(only: &str) -> Result<()> {
     modprobe("dm-delay", &[])?;
     let lower = ram()?;
-    for subject in subjects(only) {
-        say(&format!("{}: memory", subject.name));
+    for subject in subjects(only).filter(|s| s.plan == Plan::All) {
+        say(&format!("{}: memory", subject.label));
         // The first devices leave behind what the later ones use again.
         mapped_device(subject, Who::C, &lower)?;
         for who in [Who::C, Who::Rust].into_iter().cycle().take(6) {

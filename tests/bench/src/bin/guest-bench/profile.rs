@@ -17,8 +17,8 @@ pub fn run(only: &str) -> Result<()> {
     let lower = ram()?;
     Device::open(lower.path(), false)?.fill()?;
     let mut number = 0;
-    for subject in subjects(only) {
-        say(subject.name);
+    for subject in subjects(only).filter(|s| s.plan.counts()) {
+        say(subject.label);
         for (op, size) in [
             (Op::Read, 4096),
             (Op::Write, 4096),
@@ -34,7 +34,7 @@ pub fn run(only: &str) -> Result<()> {
                 io.profile(row, N)?;
                 Record::Window {
                     number,
-                    target: subject.name.to_owned(),
+                    target: subject.label.to_owned(),
                     row: row.to_string(),
                     who,
                     n: N,

@@ -4,8 +4,8 @@
 
 use crate::{device, say, subjects};
 use anyhow::{ensure, Context, Result};
-use dm_rust_bench::row::Device;
-use dm_rust_bench::subject::SECTORS;
+use dm_rust_bench::row::{size_text, Device};
+use dm_rust_bench::subject::{Plan, SECTORS};
 use dm_rust_bench::{Record, Who};
 use dm_rust_tests::lower::ram;
 use serde::Deserialize;
@@ -40,6 +40,8 @@ struct Latency {
 /// What fio is asked to do.
 struct Load {
     write: bool,
+    /// Bytes.
+    size: u64,
     depth: u64,
     jobs: u64,
 }
@@ -47,7 +49,8 @@ struct Load {
 impl Load {
     fn name(&self) -> String {
         format!(
-            "4 KiB random {}, depth {}, {} {}",
+            "{} random {}, depth {}, {} {}",
+            size_text(self.size),
             if self.write { "write" } else { "read" },
             self.depth,
             self.jobs,
@@ -63,7 +66,6 @@ impl Load {
                 "--name=job",
                 "--thread",
                 "--direct=1",
-                "--bs=4k",
                 "--ioengine=libaio",
                 "--norandommap",
                 "--randrepeat=1",
@@ -76,6 +78,7 @@ impl Load {
                 "--rw={}",
                 if self.write { "randwrite" } else { "randread" }
             ))
+            .arg(format!("--bs={}", self.size))
             .arg(format!("--iodepth={}", self.depth))
             .arg(format!("--numjobs={}", self.jobs))
             .arg(format!("--runtime={}ms", (seconds * 1000.0) as u64))
@@ -95,24 +98,40 @@ impl Load {
     }
 }
 
+/// Loads of each kind.
+fn loads(sizes: &[u64], jobs: &[u64]) -> Vec<Load> {
+    let mut loads = Vec::new();
+    for write in [false, true] {
+        for &size in sizes {
+            for depth in [1, 32] {
+                loads.extend(jobs.iter().map(|&jobs| Load {
+                    write,
+                    size,
+                    depth,
+                    jobs,
+                }));
+            }
+        }
+    }
+    loads
+}
+
 pub fn run(only: &str, cpus: u64, pairs: u64, seconds: f64, scaling: bool) -> Result<()> {
     let lower = ram()?;
     Device::open(lower.path(), false)?.fill()?;
-    let jobs = if cpus > 1 { vec![1, cpus] } else { vec![1] };
-    let mut loads = Vec::new();
-    for write in [false, true] {
-        for depth in [1, 32] {
-            loads.extend(jobs.iter().map(|&jobs| Load { write, depth, jobs }));
-        }
-    }
-    if scaling {
-        loads = vec![Load {
-            write: false,
-            depth: 32,
-            jobs: cpus,
-        }];
-    }
-    for subject in subjects(only).filter(|s| !s.fails) {
+    for subject in subjects(only).filter(|s| !s.fails && s.plan.speed()) {
+        let loads = match (scaling, subject.plan) {
+            (true, _) => vec![Load {
+                write: false,
+                size: 4096,
+                depth: 32,
+                jobs: cpus,
+            }],
+            (false, Plan::All) if cpus > 1 => loads(&[4096], &[1, cpus]),
+            (false, Plan::All) => loads(&[4096], &[1]),
+            (false, _) => loads(&[4096, 65_536, 1 << 20], &[1, 4]),
+        };
+
         let both =
             [Who::C, Who::Rust].map(|who| (who, device(subject, who, Some(&lower), SECTORS)));
         for load in &loads {
@@ -120,13 +139,13 @@ pub fn run(only: &str, cpus: u64, pairs: u64, seconds: f64, scaling: bool) -> Re
                 true => format!("scaling: {}", load.name()),
                 false => load.name(),
             };
-            say(&format!("{}: {row}, {cpus} CPUs", subject.name));
+            say(&format!("{}: {row}, {cpus} CPUs", subject.label));
             for pair in 0..pairs {
                 for (who, device) in &both {
                     let device = device.as_ref().map_err(|e| anyhow::anyhow!("{e:#}"))?;
                     let (iops, latency_ns) = load.run(&device.path(), seconds)?;
                     Record::Speed {
-                        target: subject.name.to_owned(),
+                        target: subject.label.to_owned(),
                         row: row.clone(),
                         cpus,
                         pair,
