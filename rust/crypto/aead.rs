@@ -96,7 +96,8 @@ unsafe impl Transform for Aead {
         request.base.flags = bindings::CRYPTO_TFM_REQ_MAY_BACKLOG;
     }
 
-    unsafe fn start(&self, request: *mut u8, work: Work) -> c_int {
+    #[inline(always)]
+    unsafe fn prepare(&self, request: *mut u8, work: &Work) {
         let request = request.cast::<bindings::aead_request>();
         // SAFETY: The caller says that the request is idle, so it is ours.
         let fields = unsafe { &mut *request };
@@ -106,7 +107,13 @@ unsafe impl Transform for Aead {
         fields.base.complete = work.complete;
         fields.base.data = work.data;
         fields.base.tfm = core::ptr::from_ref(self.tfm()).cast_mut();
-        match work.direction {
+    }
+
+    #[inline(always)]
+    unsafe fn repeat(request: *mut u8, direction: Direction) -> c_int {
+        let request = request.cast::<bindings::aead_request>();
+
+        match direction {
             // SAFETY: The request is complete; its buffers stay, as the caller says.
             Direction::Encrypt => unsafe { bindings::crypto_aead_encrypt(request) },
             // SAFETY: As above.

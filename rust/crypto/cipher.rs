@@ -378,6 +378,61 @@ impl<T: Transform> Request<'_, T> {
         to_result(unsafe { bindings::dm_rust_helper_wait_req(started, &mut wait) })
     }
 
+    /// Makes calls of one transform, without a tag: each for the next `len` bytes of `src`, whose
+    /// result goes to the same place of `dst`. `fill_iv` writes the IV of each.
+    ///
+    /// Sleeps if the cipher [may](Cipher::is_async).
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the segments are not as long as each other, and a multiple of `len`; those of
+    /// the algorithm.
+    #[inline(always)]
+    pub fn run_each(
+        &mut self,
+        call: &Call<'_>,
+        len: u32,
+        mut fill_iv: impl FnMut(&mut [u8]),
+    ) -> Result {
+        let all = call.src.len();
+
+        if self.cipher.is_async || call.dst.len() != all || len == 0 {
+            return Err(EINVAL);
+        }
+        let transform = self.cipher.transforms.get(call.transform).ok_or(EINVAL)?;
+        let work = Work {
+            direction: call.direction,
+            assoc: 0,
+            len,
+            complete: None,
+            data: ptr::null_mut(),
+        };
+        let lists = self.lists();
+
+        set(&mut lists.src, [call.src]);
+        set(&mut lists.dst, [call.dst]);
+        // SAFETY: The request is idle, and set up for these transforms.
+        unsafe { transform.prepare(self.memory, &work) };
+        let mut left = all;
+
+        while left >= len {
+            fill_iv(self.iv());
+            // SAFETY: The request was prepared, and has not been used otherwise since. It is done
+            // when this returns. At least `len` bytes of what the lists hold are left.
+            to_result(unsafe { T::repeat(self.memory, call.direction) })?;
+            let lists = self.lists();
+
+            advance(&mut lists.src, len);
+            advance(&mut lists.dst, len);
+            left = left.wrapping_sub(len);
+        }
+        if left == 0 {
+            Ok(())
+        } else {
+            Err(EINVAL)
+        }
+    }
+
     /// Encrypts as many zeroes as the IV has bytes, with the IV as it is, and puts the result in
     /// the associated data from `at` on.
     ///
@@ -433,4 +488,13 @@ fn set<const N: usize>(list: &mut [bindings::scatterlist; PIECES], pieces: [Segm
         entry.offset = piece.offset();
         entry.length = piece.len();
     }
+}
+
+/// Shortens the first piece of a list from its start.
+#[inline(always)]
+fn advance(list: &mut [bindings::scatterlist; PIECES], len: u32) {
+    let [first, ..] = list;
+
+    first.offset = first.offset.wrapping_add(len);
+    first.length = first.length.wrapping_sub(len);
 }

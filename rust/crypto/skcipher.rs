@@ -87,8 +87,8 @@ unsafe impl Transform for Skcipher {
         request.base.flags = bindings::CRYPTO_TFM_REQ_MAY_BACKLOG;
     }
 
-    #[inline]
-    unsafe fn start(&self, request: *mut u8, work: Work) -> c_int {
+    #[inline(always)]
+    unsafe fn prepare(&self, request: *mut u8, work: &Work) {
         let request = request.cast::<bindings::skcipher_request>();
         // SAFETY: The caller says that the request is idle, so it is ours.
         let fields = unsafe { &mut *request };
@@ -97,7 +97,13 @@ unsafe impl Transform for Skcipher {
         fields.base.complete = work.complete;
         fields.base.data = work.data;
         fields.base.tfm = core::ptr::from_ref(self.tfm()).cast_mut();
-        match work.direction {
+    }
+
+    #[inline(always)]
+    unsafe fn repeat(request: *mut u8, direction: Direction) -> c_int {
+        let request = request.cast::<bindings::skcipher_request>();
+
+        match direction {
             // SAFETY: The request is complete; its buffers stay, as the caller says.
             Direction::Encrypt => unsafe { bindings::crypto_skcipher_encrypt(request) },
             // SAFETY: As above.

@@ -95,5 +95,25 @@ pub unsafe trait Transform: Sized + Send + Sync {
     ///
     /// `request` was prepared, for a transform of at most the same size, and is idle. What its
     /// lists hold stays until it is done.
-    unsafe fn start(&self, request: *mut u8, work: Work) -> c_int;
+    #[inline(always)]
+    unsafe fn start(&self, request: *mut u8, work: Work) -> c_int {
+        // SAFETY: As the caller says.
+        unsafe { self.prepare(request, &work) };
+        // SAFETY: The request was just prepared.
+        unsafe { Self::repeat(request, work.direction) }
+    }
+
+    /// Fills a request.
+    ///
+    /// # Safety
+    ///
+    /// As for [`start`](Self::start).
+    unsafe fn prepare(&self, request: *mut u8, work: &Work);
+
+    /// Starts a request as it was prepared, and returns what C does.
+    ///
+    /// # Safety
+    ///
+    /// As for [`start`](Self::start), and the request was filled by [`prepare`](Self::prepare).
+    unsafe fn repeat(request: *mut u8, direction: Direction) -> c_int;
 }

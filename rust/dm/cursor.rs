@@ -57,7 +57,7 @@ impl<'a> Cursor<'a> {
         self.iter.bi_size
     }
 
-    /// The next `len` bytes, if what is left in their page is a multiple of that.
+    /// The next `len` bytes, if they are in one page.
     #[inline(always)]
     pub fn take(&mut self, len: u32) -> Option<Segment<'a>> {
         if len == 0 || len > self.iter.bi_size {
@@ -72,7 +72,7 @@ impl<'a> Cursor<'a> {
             .min(self.iter.bi_size)
             .min(PAGE_SIZE.wrapping_sub(offset));
 
-        if here % len != 0 || here == 0 {
+        if here < len || here == 0 {
             return None;
         }
         let page = vec.bv_page.wrapping_add((at / PAGE_SIZE) as usize);
@@ -85,6 +85,25 @@ impl<'a> Cursor<'a> {
         }
         // SAFETY: By the type invariants the memory is there for `'a`.
         Some(unsafe { Segment::new(page, offset, len) })
+    }
+
+    /// How many bytes follow each other here in one page: a multiple of `len`, a power of two, or
+    /// nothing if that cannot be.
+    #[inline(always)]
+    pub fn here(&self, len: u32) -> Option<u32> {
+        if self.iter.bi_size == 0 {
+            return None;
+        }
+        // SAFETY: By the type invariants something is left, so the entry is there.
+        let vec = unsafe { &*self.table.add(self.iter.bi_idx as usize) };
+        let at = vec.bv_offset.wrapping_add(self.iter.bi_bvec_done);
+        let here = vec
+            .bv_len
+            .wrapping_sub(self.iter.bi_bvec_done)
+            .min(self.iter.bi_size)
+            .min(PAGE_SIZE.wrapping_sub(at % PAGE_SIZE));
+
+        (here & len.wrapping_sub(1) == 0 && here != 0).then_some(here)
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     CryptTarget,
 };
 use crate::{
-    crypto::{not_authentic, Call, Cipher, Direction, Request, Transform},
+    crypto::{not_authentic, Call, Cipher, Direction, Request, Skcipher, Transform},
     dm::{self, prelude::*, Cursor, CursorMut, Tags},
     mem::{Segment, SegmentMut},
 };
@@ -45,9 +45,64 @@ impl CryptTarget<'_> {
         conversion: Conversion<'_, '_>,
     ) -> Result<(), Failure> {
         match &keyed.cipher {
+            Kind::Skcipher(cipher) if conversion.tags.is_none() && !cipher.is_async() => {
+                match &keyed.iv {
+                    Some(iv) if iv.is_plain() && cipher.transforms().len() == 1 => {
+                        self.convert_plain(cipher, iv, conversion)
+                    }
+                    iv => self.convert_by(cipher, iv.as_ref(), conversion, false),
+                }
+            }
             Kind::Skcipher(cipher) => self.convert_by(cipher, keyed.iv.as_ref(), conversion, false),
             Kind::Aead(cipher) => self.convert_by(cipher, keyed.iv.as_ref(), conversion, true),
         }
+    }
+
+    /// Converts all data by calls of one transform that differ in the number of the sector only.
+    #[inline]
+    fn convert_plain(
+        &self,
+        cipher: &Cipher<Skcipher>,
+        iv: &Iv,
+        mut conversion: Conversion<'_, '_>,
+    ) -> Result<(), Failure> {
+        let mut request = cipher.request(conversion.wait).ok_or(Failure::TryLater)?;
+        let (mut number, step) = {
+            let sector = conversion.sector.wrapping_add(self.iv_offset);
+
+            if self.options.iv_large_sectors {
+                (sector >> (self.sector_shift & 63), 1)
+            } else {
+                (sector, u64::from(self.sector_size >> 9))
+            }
+        };
+        let direction = if conversion.writing {
+            Direction::Encrypt
+        } else {
+            Direction::Decrypt
+        };
+
+        while conversion.input.left() > 0 {
+            let here = |cursor: &Cursor<'_>| cursor.here(self.sector_size).ok_or(Failure::Io);
+            let len = here(&conversion.input)?.min(here(&conversion.output)?);
+            let call = Call {
+                transform: 0,
+                direction,
+                src: conversion.input.take(len).ok_or(Failure::Io)?,
+                dst: conversion.output.take(len).ok_or(Failure::Io)?,
+                tag: None,
+            };
+            let done = request.run_each(&call, self.sector_size, |bytes| {
+                iv.fill_plain(number, bytes);
+                number = number.wrapping_add(step);
+            });
+
+            done.map_err(|_| Failure::Io)?;
+            if conversion.yields {
+                dm::cond_resched();
+            }
+        }
+        Ok(())
     }
 
     #[inline]

@@ -186,6 +186,33 @@ impl Iv {
         Ok(())
     }
 
+    /// Writes the IV of a sector, if that needs nothing but the sector's number and touches no data;
+    /// see [`is_plain`](Self::is_plain).
+    #[inline(always)]
+    pub(crate) fn fill_plain(&self, sector: u64, iv: &mut [u8]) {
+        match self {
+            Self::Plain => iv::plain(sector, iv),
+            Self::Plain64be => iv::plain64be(sector, iv),
+            Self::Benbi { shift } => iv::benbi(sector, *shift, iv),
+            Self::Null => iv.fill(0),
+            _ => iv::plain64(sector, iv),
+        }
+    }
+
+    /// Whether [`fill_plain`](Self::fill_plain) makes the IV.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(
+            self,
+            Self::Plain
+                | Self::Plain64
+                | Self::Essiv
+                | Self::Plain64be
+                | Self::Benbi { .. }
+                | Self::Null
+        )
+    }
+
     /// Writes the IV of a sector to a request. What depends on the data reads `src`.
     #[inline(always)]
     pub(crate) fn fill<T: Transform>(
