@@ -45,6 +45,9 @@ pub trait HoldsBios<'ti>: Sized + Send + Sync + 'ti {
         status: Status,
     ) -> Fate<'call>;
 
+    /// Whether a bio has integrity tags.
+    fn has_tags(data: &Self::Data) -> bool;
+
     /// Where the integrity tags of a bio are, if it has any.
     fn tags<'a>(data: &'a mut Self::Data) -> Option<&'a mut Tags<'ti>>;
 }
@@ -78,7 +81,16 @@ pub(super) struct Job<'ti, D> {
     work: bindings::work_struct,
     pub(super) entry: Entry,
     buffers: Option<&'ti Buffers>,
+    saved: MaybeUninit<Saved>,
     data: D,
+}
+
+/// What of a bio changes while it is below, `struct dm_bio_details` in C.
+struct Saved {
+    bdev: *mut bindings::block_device,
+    flags: kernel::ffi::c_ushort,
+    iter: bindings::bvec_iter,
+    end_io: bindings::bio_end_io_t,
 }
 
 /// A bio that the target holds.
@@ -106,6 +118,7 @@ enum Kind {
     Queue(*mut bindings::workqueue_struct),
     QueueBh,
     Submit(NonNull<bindings::bio>),
+    SubmitItself,
     Thread(NonNull<SubmitThread>),
 }
 
@@ -121,6 +134,7 @@ impl<'map, 'ti, T: HoldsBios<'ti>> Bio<'map, Held<'ti, T>> {
             work: unsafe { core::mem::zeroed() },
             entry: Entry::new(bio.as_ptr()),
             buffers: None,
+            saved: MaybeUninit::uninit(),
             data,
         });
         // INVARIANT: The job was just initialised.
@@ -249,10 +263,58 @@ impl<'call, 'ti, T: HoldsBios<'ti>> HeldBio<'call, 'ti, T> {
     /// Reads what the bio wants, from `sector` of `dev`, into the bio's own pages.
     /// [`HoldsBios::lower_done`] is called then.
     ///
+    /// The bio itself goes there, if it carries nothing but its data.
+    ///
     /// # Errors
     ///
     /// The bio, if there is no memory. With `wait` that happens for tags only.
+    #[inline(always)]
     pub fn submit_read(
+        self,
+        buffers: &'ti Buffers,
+        dev: &'ti Device,
+        sector: Sector,
+        wait: bool,
+    ) -> Result<Fate<'call>, Self> {
+        const INTEGRITY: u32 = 1 << bindings::req_flag_bits___REQ_INTEGRITY;
+
+        if T::has_tags(self.data()) || self.raw().bi_opf & INTEGRITY != 0 {
+            self.submit_clone(buffers, dev, sector, wait)
+        } else {
+            Ok(self.submit_itself(dev, sector))
+        }
+    }
+
+    /// Sends the bio below. When it has completed there it is what it was: see [`itself_end_io`].
+    #[inline(always)]
+    fn submit_itself(mut self, dev: &'ti Device, sector: Sector) -> Fate<'call> {
+        const REMAPPED: u16 = 1 << bindings::BIO_REMAPPED;
+        const BPS_THROTTLED: u16 = 1 << bindings::BIO_BPS_THROTTLED;
+        // SAFETY: By the type invariants the bio is ours.
+        let bio = unsafe { &mut *self.bio.as_ptr() };
+        let job = self.job_mut();
+
+        job.buffers = None;
+        job.saved.write(Saved {
+            bdev: bio.bi_bdev,
+            flags: bio.bi_flags,
+            iter: bindings::bvec_iter {
+                bi_sector: bio.bi_iter.bi_sector,
+                bi_size: bio.bi_iter.bi_size,
+                bi_idx: bio.bi_iter.bi_idx,
+                bi_bvec_done: bio.bi_iter.bi_bvec_done,
+            },
+            end_io: bio.bi_end_io,
+        });
+        bio.bi_flags &= !(REMAPPED | BPS_THROTTLED);
+        bio.bi_bdev = dev.bdev();
+        bio.bi_iter.bi_sector = sector;
+        bio.bi_end_io = Some(itself_end_io::<T>);
+        self.fate(Kind::SubmitItself)
+    }
+
+    /// As [`submit_read`](Self::submit_read), by a clone.
+    fn submit_clone(
         mut self,
         buffers: &'ti Buffers,
         dev: &'ti Device,
@@ -383,6 +445,10 @@ unsafe fn carry_out<'ti, T: HoldsBios<'ti>>(bio: NonNull<bindings::bio>, fate: F
         Kind::Submit(lower) => unsafe {
             bindings::dm_submit_bio_remap(bio.as_ptr(), lower.as_ptr())
         },
+        // SAFETY: The bio is ours, and was prepared for the device below.
+        Kind::SubmitItself => unsafe {
+            bindings::dm_submit_bio_remap(bio.as_ptr(), core::ptr::null_mut())
+        },
         Kind::Thread(thread) => {
             let job: *mut Job<'ti, T::Data> = held.job_mut();
             // SAFETY: The job stays until the lower bio has completed.
@@ -445,6 +511,33 @@ unsafe extern "C" fn lower_end_io<'ti, T: HoldsBios<'ti>>(lower: *mut bindings::
     };
     // SAFETY: The target is there, since the bio has not completed.
     let fate = unsafe { target.as_ref() }.lower_done(held, buffer, status);
+
+    // SAFETY: The fate is this bio's, and the function has returned.
+    unsafe { carry_out::<T>(bio, fate) };
+}
+
+/// # Safety
+///
+/// Called as `bi_end_io` of a [`HeldBio`] of a `T` that was submitted itself.
+unsafe extern "C" fn itself_end_io<'ti, T: HoldsBios<'ti>>(bio: *mut bindings::bio) {
+    // SAFETY: A bio that completes is not null.
+    let bio = unsafe { NonNull::new_unchecked(bio) };
+    let held = HeldBio::<T>::new(bio);
+    // SAFETY: The bio has completed below, so it is ours.
+    let fields = unsafe { &mut *bio.as_ptr() };
+    // SAFETY: `submit_itself` has written it. It is read once.
+    let saved = unsafe { (*held.job_ptr()).saved.assume_init_read() };
+    let status = Status::from_raw(fields.bi_status);
+
+    fields.bi_bdev = saved.bdev;
+    fields.bi_flags = saved.flags;
+    fields.bi_iter = saved.iter;
+    fields.bi_end_io = saved.end_io;
+    fields.bi_status = Status::OK.into_raw();
+    // SAFETY: A held bio has a `Held`.
+    let target = unsafe { (*super::per_bio::of::<Held<'ti, T>>(bio.as_ptr())).target };
+    // SAFETY: The target is there, since the bio has not completed.
+    let fate = unsafe { target.as_ref() }.lower_done(held, None, status);
 
     // SAFETY: The fate is this bio's, and the function has returned.
     unsafe { carry_out::<T>(bio, fate) };

@@ -288,6 +288,10 @@ impl<'ti> HoldsBios<'ti> for CryptTarget<'ti> {
         self.read_done(bio)
     }
 
+    fn has_tags(data: &Io<'ti>) -> bool {
+        data.tags.is_some()
+    }
+
     fn tags<'a>(data: &'a mut Io<'ti>) -> Option<&'a mut Tags<'ti>> {
         data.tags.as_mut()
     }
