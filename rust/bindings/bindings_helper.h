@@ -58,8 +58,9 @@ bool dm_rust_helper_counter_init(struct percpu_counter *counter);
 void dm_rust_helper_counter_add(struct percpu_counter *counter, s64 amount);
 s64 dm_rust_helper_counter_read_positive(struct percpu_counter *counter);
 unsigned long dm_rust_helper_lowmem_pages(void);
-void dm_rust_helper_free_bio_pages(struct bio *bio, mempool_t *pool,
-				   struct percpu_counter *counter);
+unsigned int dm_rust_helper_compound_order(struct page *page);
+void dm_rust_helper_free_pages(struct page *page, unsigned int len, mempool_t *pool,
+			       struct percpu_counter *counter);
 struct page *dm_rust_helper_alloc_compound(gfp_t gfp, unsigned int order);
 
 static const gfp_t DM_RUST_GFP_NOIO = GFP_NOIO;

@@ -161,29 +161,28 @@ unsigned long dm_rust_helper_lowmem_pages(void)
 	return totalram_pages() - totalhigh_pages();
 }
 
-void dm_rust_helper_free_bio_pages(struct bio *bio, mempool_t *pool,
-				   struct percpu_counter *counter)
+unsigned int dm_rust_helper_compound_order(struct page *page)
 {
-	struct bio_vec *bv = bio->bi_io_vec;
-	unsigned int i;
+	return compound_order(page);
+}
 
-	/* Pages that lie next to each other may have become one entry. */
-	for (i = 0; i < bio->bi_vcnt; i++, bv++) {
-		struct page *page = bv->bv_page;
-		struct page *end = page + DIV_ROUND_UP(bv->bv_len, PAGE_SIZE);
+void dm_rust_helper_free_pages(struct page *page, unsigned int len, mempool_t *pool,
+			       struct percpu_counter *counter)
+{
+	struct page *end = page + DIV_ROUND_UP(len, PAGE_SIZE);
 
-		while (page < end) {
-			unsigned int pages = 1 << compound_order(page);
-			struct page *next = page + pages;
+	/* Pages that lie next to each other may have become one entry of a bio. */
+	while (page < end) {
+		unsigned int pages = 1 << compound_order(page);
+		struct page *next = page + pages;
 
-			if (pages > 1) {
-				percpu_counter_sub(counter, pages);
-				put_page(page);
-			} else {
-				mempool_free(page, pool);
-			}
-			page = next;
+		if (pages > 1) {
+			percpu_counter_sub(counter, pages);
+			put_page(page);
+		} else {
+			mempool_free(page, pool);
 		}
+		page = next;
 	}
 }
 

@@ -17,7 +17,7 @@ use crate::{
 };
 use core::{
     ptr::NonNull,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicPtr, AtomicUsize, Ordering},
 };
 use kernel::{
     alloc::KVec,
@@ -82,16 +82,47 @@ fn pages_per_client() -> usize {
     PAGES_PER_CLIENT.load(Ordering::Relaxed)
 }
 
+/// The largest piece of memory that is kept, as a power of two in pages: 128 KiB, as much as a bio
+/// has that is not split.
+const MAX_KEPT_ORDER: usize = 5;
+
+/// Memory that has just been written out, for the next bio on the same CPU: one piece of each size.
+///
+/// The kernel may clear memory that it hands out, which takes as long as copying it.
+///
+/// # Invariants
+///
+/// Each slot is null, or holds the one pointer to a page that `Buffers::pages` gave, of the order
+/// that is the index of the slot.
+#[repr(align(64))]
+struct Kept([AtomicPtr<bindings::page>; MAX_KEPT_ORDER + 1]);
+
+impl Kept {
+    /// One for each CPU.
+    fn all() -> Result<KVec<Self>> {
+        let mut all = KVec::new();
+
+        for _ in 0..kernel::cpu::nr_cpu_ids() {
+            let empty = |_| AtomicPtr::new(core::ptr::null_mut());
+
+            // INVARIANT: All slots are empty.
+            all.push(Self(core::array::from_fn(empty)), GFP_KERNEL)?;
+        }
+        Ok(all)
+    }
+}
+
 /// The pools that bios and their pages come from.
 ///
 /// Made by [`Constructor::buffers`](super::Constructor::buffers). The fields are dropped in this
 /// order: pages are counted when they are freed.
-#[pin_data]
+#[pin_data(PinnedDrop)]
 pub struct Buffers {
     #[pin]
     bios: BioSet,
     #[pin]
     pages: PagePool,
+    kept: KVec<Kept>,
     #[pin]
     counter: Counter,
     /// Held by who waits for pages, so that no two wait for what the other has.
@@ -118,13 +149,15 @@ struct BioSet {
 
 impl BioSet {
     fn new() -> impl PinInit<Self, Error> {
+        const FLAGS: u32 = bindings::BIOSET_NEED_BVECS | bindings::BIOSET_PERCPU_CACHE;
+
         try_pin_init!(Self {
             inner <- Opaque::try_ffi_init(|slot| {
                 // SAFETY: `slot` is ours; zeroes are what C starts with.
                 unsafe { core::ptr::write_bytes(slot, 0, 1) };
                 // SAFETY: `slot` is ours, and stays where it is.
                 to_result(unsafe {
-                    bindings::bioset_init(slot, MIN_BIOS, 0, bindings::BIOSET_NEED_BVECS as c_int)
+                    bindings::bioset_init(slot, MIN_BIOS, 0, FLAGS as c_int)
                 })
             }),
         })
@@ -267,6 +300,7 @@ impl Buffers {
             counter <- Counter::new(),
             // SAFETY: The counter was initialised, and is dropped after the pool.
             pages <- unsafe { PagePool::new(&raw const (*this.as_ptr()).counter) },
+            kept: Kept::all()?,
             waiting <- new_mutex!((), "dm_rust::Buffers::waiting"),
             _client: Client::new(),
         })
@@ -288,74 +322,135 @@ impl Buffers {
     }
 
     /// A bio for `sector` of `dev` that does what `base` does, on as many bytes of memory of its
-    /// own.
+    /// own. All of it has to be written: it holds what was written out before.
     ///
     /// First tries to get pages without waiting, as many at once as possible. If that fails it
-    /// gives back what it has and starts again: it waits for pages of the pool then, one bio after
-    /// the other. So those that wait do not wait for each other. Sleeps for a bio, too.
+    /// gives back what it has and, with `wait`, starts again: it waits for pages of the pool then,
+    /// one bio after the other. So those that wait do not wait for each other. Sleeps for a bio,
+    /// too.
+    #[inline]
     pub fn new_bio<'ti, T: HoldsBios<'ti>>(
         &'ti self,
         base: &HeldBio<'_, 'ti, T>,
         dev: &'ti Device,
         sector: Sector,
+        wait: bool,
     ) -> Option<BufferBio<'ti>> {
-        let highmem = bindings::__GFP_HIGHMEM;
+        // SAFETY: The bio is there while it is borrowed.
+        let base = unsafe { &*base.as_raw() };
 
-        if let Some(bio) = self.try_new_bio(base, dev, sector, NOWAIT | highmem, true) {
+        self.try_new_bio(base, dev, sector, Hurry::Few)
+            .or_else(|| self.new_bio_slowly(base, dev, sector, wait))
+    }
+
+    #[cold]
+    fn new_bio_slowly<'ti>(
+        &'ti self,
+        base: &bindings::bio,
+        dev: &'ti Device,
+        sector: Sector,
+        wait: bool,
+    ) -> Option<BufferBio<'ti>> {
+        if !wait {
+            return None;
+        }
+        if let Some(bio) = self.try_new_bio(base, dev, sector, Hurry::Some) {
             return Some(bio);
         }
         let _guard = self.waiting.lock();
-        let gfp = NOWAIT | highmem | bindings::DM_RUST_GFP_DIRECT_RECLAIM;
 
-        self.try_new_bio(base, dev, sector, gfp, false)
+        self.try_new_bio(base, dev, sector, Hurry::None)
     }
 
-    fn try_new_bio<'ti, T: HoldsBios<'ti>>(
+    #[inline]
+    fn try_new_bio<'ti>(
         &'ti self,
-        base: &HeldBio<'_, 'ti, T>,
+        base: &bindings::bio,
         dev: &'ti Device,
         sector: Sector,
-        gfp: bindings::gfp_t,
-        large: bool,
+        hurry: Hurry,
     ) -> Option<BufferBio<'ti>> {
-        let size = base.size();
-        let vecs = u16::try_from(size.div_ceil(PAGE_SIZE)).ok()?;
+        let size = base.bi_iter.bi_size;
+        let pages = size.div_ceil(PAGE_SIZE);
+        let highmem = bindings::__GFP_HIGHMEM;
 
         // The size of a discard is that of a range.
-        if u32::from(vecs) > bindings::BIO_MAX_VECS || !base.op().has_data() {
+        if pages > bindings::BIO_MAX_VECS || !Op::from_raw(base.bi_opf).has_data() {
             return None;
         }
-        // SAFETY: The bio is there while it is borrowed.
-        let (opf, ioprio) = unsafe { ((*base.as_raw()).bi_opf, (*base.as_raw()).bi_ioprio) };
-        // SAFETY: The device is open, and the pool initialised. It waits.
+        let (vecs, bio_gfp, page_gfp) = match hurry {
+            Hurry::Few => (pages.count_ones(), NOWAIT, NOWAIT | highmem),
+            Hurry::Some => (pages, NOIO, NOWAIT | highmem),
+            Hurry::None => (
+                pages,
+                NOIO,
+                NOWAIT | highmem | bindings::DM_RUST_GFP_DIRECT_RECLAIM,
+            ),
+        };
+        // Whose I/O it is is said when it is submitted: without a device, nobody looks that up here.
+        // SAFETY: The pool is initialised.
         let bio = NonNull::new(unsafe {
-            bindings::bio_alloc_bioset(dev.bdev(), vecs, opf, NOIO, self.bios.inner.get())
+            bindings::bio_alloc_bioset(
+                core::ptr::null_mut(),
+                vecs as u16,
+                base.bi_opf,
+                bio_gfp,
+                self.bios.inner.get(),
+            )
         })?;
         // SAFETY: The bio is ours.
         let fields = unsafe { &mut *bio.as_ptr() };
 
-        fields.bi_ioprio = ioprio;
+        fields.bi_bdev = dev.bdev();
+        fields.bi_ioprio = base.bi_ioprio;
         fields.bi_iter.bi_sector = sector;
         // INVARIANT: The bio has no pages yet.
         let buffer = BufferBio { bio, buffers: self };
         let mut left = size;
-        let mut order = if large { bindings::MAX_PAGE_ORDER } else { 0 };
+        let mut order = match hurry {
+            Hurry::None => 0,
+            _ => bindings::MAX_PAGE_ORDER,
+        };
 
         while left > 0 {
+            if fields.bi_vcnt >= fields.bi_max_vecs {
+                return None;
+            }
             order = order.min(left.div_ceil(PAGE_SIZE).checked_ilog2().unwrap_or(0));
-            let page = self.pages(gfp, &mut order)?;
+            let page = self.pages(page_gfp, &mut order)?;
             let len = left.min(PAGE_SIZE << order);
 
-            // SAFETY: The bio has room for that many entries; the pages are ours.
+            // SAFETY: The bio has room for another entry; the pages are ours.
             unsafe { bindings::__bio_add_page(bio.as_ptr(), page.as_ptr(), len, 0) };
             left = left.saturating_sub(len);
         }
         Some(buffer)
     }
 
+    #[inline]
+    fn slot(&self, order: u32) -> Option<&AtomicPtr<bindings::page>> {
+        // SAFETY: Only reads which CPU this is. Any other will do as well.
+        let cpu = unsafe { bindings::raw_smp_processor_id() };
+
+        self.kept.get(cpu as usize)?.0.get(order as usize)
+    }
+
     /// Pages that follow each other: two to the power of `order`, which becomes smaller if there
     /// are not so many.
+    #[inline]
     fn pages(&self, gfp: bindings::gfp_t, order: &mut u32) -> Option<NonNull<bindings::page>> {
+        if let Some(slot) = self.slot(*order) {
+            let page = slot.swap(core::ptr::null_mut(), Ordering::Acquire);
+
+            if let Some(page) = NonNull::new(page) {
+                return Some(page);
+            }
+        }
+        self.new_pages(gfp, order)
+    }
+
+    #[cold]
+    fn new_pages(&self, gfp: bindings::gfp_t, order: &mut u32) -> Option<NonNull<bindings::page>> {
         while *order > 0 {
             if self.counter.read().saturating_add(1 << *order) <= pages_per_client() {
                 // SAFETY: The flags are right for where the caller is.
@@ -372,6 +467,90 @@ impl Buffers {
         NonNull::new(unsafe { bindings::mempool_alloc_noprof(self.pages.inner.get(), gfp) })
             .map(NonNull::cast)
     }
+
+    /// Gives back what is one entry of a bio.
+    ///
+    /// # Safety
+    ///
+    /// The memory came from [`pages`](Self::pages), and is given up.
+    #[inline]
+    unsafe fn put(&self, vec: &bindings::bio_vec) {
+        // SAFETY: The page is there, as the caller says.
+        let order = unsafe { bindings::dm_rust_helper_compound_order(vec.bv_page) };
+
+        // The pool comes first: somebody may be waiting for it. What is kept counts as in flight, so
+        // on a machine with many CPUs it must leave something.
+        if vec.bv_len <= PAGE_SIZE << (order & 15)
+            && !self.is_short()
+            && self.counter.read() <= pages_per_client() / 2
+        {
+            if let Some(slot) = self.slot(order) {
+                let empty = core::ptr::null_mut();
+                // INVARIANT: The page is of that order, and given up here.
+                let kept =
+                    slot.compare_exchange(empty, vec.bv_page, Ordering::Release, Ordering::Relaxed);
+
+                if kept.is_ok() {
+                    return;
+                }
+            }
+        }
+        // SAFETY: As the caller says.
+        unsafe { self.free(vec.bv_page, vec.bv_len) };
+    }
+
+    /// Whether the pool has given out pages that it wants back.
+    fn is_short(&self) -> bool {
+        let pool = self.pages.inner.get();
+        // SAFETY: The pool is initialised. A stale value is harmless.
+        let (now, wanted) = unsafe { ((*pool).curr_nr, (*pool).min_nr) };
+
+        now < wanted
+    }
+
+    /// Frees the `len` bytes from the start of `page` on.
+    ///
+    /// # Safety
+    ///
+    /// As for [`put`](Self::put).
+    unsafe fn free(&self, page: *mut bindings::page, len: u32) {
+        // SAFETY: As the caller says.
+        unsafe {
+            bindings::dm_rust_helper_free_pages(
+                page,
+                len,
+                self.pages.inner.get(),
+                self.counter.inner.get(),
+            )
+        };
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Buffers {
+    fn drop(self: Pin<&mut Self>) {
+        for kept in &self.kept {
+            for slot in &kept.0 {
+                let page = slot.swap(core::ptr::null_mut(), Ordering::Acquire);
+
+                if !page.is_null() {
+                    // SAFETY: By the type invariants this was the only pointer to the page.
+                    unsafe { self.free(page, 1) };
+                }
+            }
+        }
+    }
+}
+
+/// How little time there is to get memory.
+#[derive(Clone, Copy)]
+enum Hurry {
+    /// None at all: as few large pieces as possible, or nothing.
+    Few,
+    /// Pieces of any size; waits for a bio.
+    Some,
+    /// Waits for pages as well.
+    None,
 }
 
 /// A bio with pages of its own.
@@ -428,14 +607,21 @@ impl<'ti> BufferBio<'ti> {
 
 impl Drop for BufferBio<'_> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the pages are from these pools, and nobody else's.
-        unsafe {
-            bindings::dm_rust_helper_free_bio_pages(
-                self.bio.as_ptr(),
-                self.buffers.pages.inner.get(),
-                self.buffers.counter.inner.get(),
+        // SAFETY: By the type invariants the bio is ours.
+        let (table, count) = unsafe {
+            (
+                (*self.bio.as_ptr()).bi_io_vec,
+                (*self.bio.as_ptr()).bi_vcnt,
             )
         };
+
+        for i in 0..count {
+            // SAFETY: The table is the bio's, and has that many entries.
+            let vec = unsafe { &*table.add(i.into()) };
+
+            // SAFETY: By the type invariants the pages are from these pools, and nobody else's.
+            unsafe { self.buffers.put(vec) };
+        }
         // SAFETY: The bio is given up here.
         unsafe { bindings::bio_put(self.bio.as_ptr()) };
     }

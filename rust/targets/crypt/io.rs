@@ -211,7 +211,7 @@ impl<'ti> CryptTarget<'ti> {
     fn read_again<'call>(&self, bio: CryptBio<'call, 'ti>) -> Fate<'call> {
         let sector = self.start.wrapping_add(bio.data().sector);
 
-        match self.buffers.new_bio(&bio, self.dev, sector) {
+        match self.buffers.new_bio(&bio, self.dev, sector, true) {
             Some(buffer) => bio.submit(buffer),
             None => bio.end(Status::RESOURCE),
         }
@@ -220,7 +220,7 @@ impl<'ti> CryptTarget<'ti> {
     fn write<'call>(&self, mut bio: CryptBio<'call, 'ti>) -> Fate<'call> {
         let sector = bio.data().sector;
         let to = self.start.wrapping_add(sector);
-        let Some(mut buffer) = self.buffers.new_bio(&bio, self.dev, to) else {
+        let Some(mut buffer) = self.buffers.new_bio(&bio, self.dev, to, true) else {
             return bio.end(Status::IOERR);
         };
         let mut tags = bio.data_mut().tags.take();
