@@ -41,7 +41,10 @@ void dm_rust_helper_integrity_error(const char *target,
 bool dm_rust_helper_in_hardirq_or_irqs_off(void);
 bool dm_rust_helper_in_interrupt(void);
 bool dm_rust_helper_cond_resched(void);
+bool dm_rust_helper_preemptible(void);
 bool dm_rust_helper_bdev_is_zoned(struct block_device *bdev);
+bool dm_rust_helper_bdev_rotates(struct block_device *bdev);
+bool dm_rust_helper_bdev_synchronous(struct block_device *bdev);
 unsigned int dm_rust_helper_bdev_logical_block_size(struct block_device *bdev);
 bool dm_rust_helper_integrity_profile(struct block_device *bdev,
 				      unsigned int *metadata_size,

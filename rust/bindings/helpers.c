@@ -121,6 +121,21 @@ int dm_rust_helper_add_integrity(struct bio *bio, void *tags, unsigned int len)
 	return 0;
 }
 
+bool dm_rust_helper_preemptible(void)
+{
+	return preemptible();
+}
+
+bool dm_rust_helper_bdev_rotates(struct block_device *bdev)
+{
+	return bdev_rot(bdev);
+}
+
+bool dm_rust_helper_bdev_synchronous(struct block_device *bdev)
+{
+	return bdev_synchronous(bdev);
+}
+
 void dm_rust_helper_memzero_explicit(void *s, size_t count)
 {
 	memzero_explicit(s, count);

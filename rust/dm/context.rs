@@ -17,6 +17,41 @@ pub fn in_interrupt() -> bool {
     unsafe { bindings::dm_rust_helper_in_interrupt() }
 }
 
+/// How many CPUs there may be; numbers of CPUs are below it.
+pub fn possible_cpus() -> u32 {
+    kernel::cpu::nr_cpu_ids()
+}
+
+/// How many CPUs are at work.
+#[inline(always)]
+pub fn online_cpus() -> u32 {
+    // SAFETY: An integer that is there as long as the kernel; it may change at any time.
+    let count = unsafe { core::ptr::read_volatile(&raw const bindings::__num_online_cpus.counter) };
+
+    u32::try_from(count).unwrap_or(1)
+}
+
+/// The number of this CPU, which may be another by the time it is looked at.
+#[inline(always)]
+pub fn this_cpu() -> u32 {
+    // SAFETY: Only looks.
+    unsafe { bindings::raw_smp_processor_id() }
+}
+
+/// The clock, in ticks since the kernel started.
+#[inline(always)]
+pub fn jiffies() -> u64 {
+    // SAFETY: An integer that is there as long as the kernel; it may change at any time.
+    unsafe { core::ptr::read_volatile(&raw const bindings::jiffies) as u64 }
+}
+
+/// Whether this is a task that others may interrupt at any time, in no interrupt and holding no
+/// spin lock. Never so where the kernel does not keep count.
+pub fn is_preemptible() -> bool {
+    // SAFETY: Only looks.
+    unsafe { bindings::dm_rust_helper_preemptible() }
+}
+
 /// Lets others run, where the caller may sleep.
 pub fn cond_resched() {
     // SAFETY: Sleeping where that is not allowed is a bug, but no memory is touched.

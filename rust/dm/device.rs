@@ -81,6 +81,18 @@ impl Device {
         unsafe { bindings::dm_rust_helper_bdev_is_zoned(self.bdev()) }
     }
 
+    /// Whether it is a disk that rotates, so that it gains if writes come in order.
+    pub fn rotates(&self) -> bool {
+        // SAFETY: By the type invariants the device is open.
+        unsafe { bindings::dm_rust_helper_bdev_rotates(self.bdev()) }
+    }
+
+    /// Whether it does its work, on bios at least, before it says that it has taken it on.
+    pub fn is_synchronous(&self) -> bool {
+        // SAFETY: By the type invariants the device is open.
+        unsafe { bindings::dm_rust_helper_bdev_synchronous(self.bdev()) }
+    }
+
     /// The smallest unit that can be addressed, in bytes.
     pub fn logical_block_size(&self) -> u32 {
         // SAFETY: By the type invariants the device is open.

@@ -93,7 +93,10 @@ pub use self::{
     args::{Arg, Args},
     bio::{Bio, EndBio, Ended, Mapped, Op, OpFlags, Status},
     buffers::{BufferBio, Buffers, DoneBuffer, Tags},
-    context::{cond_resched, hard_irq_or_irqs_off, in_interrupt, log, Level},
+    context::{
+        cond_resched, hard_irq_or_irqs_off, in_interrupt, is_preemptible, jiffies, log,
+        online_cpus, possible_cpus, this_cpu, Level,
+    },
     ctr::{Constructor, CtrError, CtrResult},
     cursor::{Cursor, CursorMut},
     device::{Device, IntegrityProfile},

@@ -158,6 +158,7 @@ pub(super) fn target<'ti>(
             c"Cannot allocate encryption context",
         )?,
         zoned,
+        lower_rotates: dev.rotates(),
         key: KBox::pin_init(new_mutex!(key, "dm_rust::crypt::Key"), GFP_KERNEL)
             .map_err(|e| CtrError::new(e, c"Cannot allocate encryption context"))?,
         shape,

@@ -30,6 +30,17 @@ enum Step {
     DecryptAgain,
 }
 
+/// Who does the work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Where {
+    /// A queue.
+    Queue,
+    /// Who submits the bio, or who completes it below, since an option says so.
+    Submitter,
+    /// The same, by our own choice: the bio goes to a queue if there is anything to wait for.
+    SubmitterIfQuick,
+}
+
 /// The most that a bio with pages of its own holds, in bytes.
 const PAGES_LIMIT: u32 = 256 << kernel::page::PAGE_SHIFT as u32;
 
@@ -77,12 +88,14 @@ impl<'ti> CryptTarget<'ti> {
             again: None,
         })
         .submitted(|bio| match writing {
-            true if self.options.no_write_workqueue && !self.is_async(&bio) => self.write(bio),
-            true => bio.queue(self.crypt_queue),
+            true if self.is_async(&bio) => bio.queue(self.crypt_queue),
+            true if self.options.no_write_workqueue => self.write(bio, Where::Submitter),
+            true => self.write(bio, Where::SubmitterIfQuick),
             false => self.read(bio, false),
         })
     }
 
+    #[inline]
     fn is_async(&self, bio: &CryptBio<'_, 'ti>) -> bool {
         match &self.keyed.get(bio).cipher {
             Kind::Skcipher(cipher) => cipher.is_async(),
@@ -142,6 +155,7 @@ impl<'ti> CryptTarget<'ti> {
     }
 
     /// Decrypts what was read, here if that is wanted and possible.
+    #[inline]
     fn read_done<'call>(&self, mut bio: CryptBio<'call, 'ti>) -> Fate<'call> {
         let step = match bio.data().step {
             Step::ReadAgain | Step::DecryptAgain => Step::DecryptAgain,
@@ -149,16 +163,22 @@ impl<'ti> CryptTarget<'ti> {
         };
 
         bio.data_mut().step = step;
-        if !self.options.no_read_workqueue || self.is_async(&bio) {
+        if self.is_async(&bio) {
             bio.queue(self.crypt_queue)
+        } else if !self.options.no_read_workqueue {
+            if dm::is_preemptible() {
+                self.decrypt(bio, Where::SubmitterIfQuick)
+            } else {
+                bio.queue(self.crypt_queue)
+            }
         } else if dm::hard_irq_or_irqs_off() {
             bio.queue_bh()
         } else {
-            self.decrypt(bio)
+            self.decrypt(bio, Where::Submitter)
         }
     }
 
-    fn decrypt<'call>(&self, mut bio: CryptBio<'call, 'ti>) -> Fate<'call> {
+    fn decrypt<'call>(&self, mut bio: CryptBio<'call, 'ti>, place: Where) -> Fate<'call> {
         let sector = bio.data().sector;
         let mut tags = bio.data_mut().tags.take();
         let again = bio.data_mut().again.take();
@@ -178,8 +198,9 @@ impl<'ti> CryptTarget<'ti> {
                 output,
                 tags: tags.as_mut(),
                 sector,
-                wait: !dm::in_interrupt(),
-                yields: !self.options.no_read_workqueue,
+                // Whoever completes the bio below may not be allowed to sleep.
+                wait: place == Where::Queue && !dm::in_interrupt(),
+                yields: place == Where::Queue && !self.options.no_read_workqueue,
             },
         );
 
@@ -217,11 +238,16 @@ impl<'ti> CryptTarget<'ti> {
         }
     }
 
-    fn write<'call>(&self, mut bio: CryptBio<'call, 'ti>) -> Fate<'call> {
+    fn write<'call>(&self, mut bio: CryptBio<'call, 'ti>, place: Where) -> Fate<'call> {
         let sector = bio.data().sector;
         let to = self.start.wrapping_add(sector);
-        let Some(mut buffer) = self.buffers.new_bio(&bio, self.dev, to, true) else {
-            return bio.end(Status::IOERR);
+        let wait = place != Where::SubmitterIfQuick;
+        let Some(mut buffer) = self.buffers.new_bio(&bio, self.dev, to, wait) else {
+            return if wait {
+                bio.end(Status::IOERR)
+            } else {
+                bio.queue(self.crypt_queue)
+            };
         };
         let mut tags = bio.data_mut().tags.take();
         let keyed = self.keyed.get(&bio);
@@ -243,7 +269,7 @@ impl<'ti> CryptTarget<'ti> {
                 output: buffer.cursor_mut(),
                 tags: tags.as_mut(),
                 sector,
-                wait: true,
+                wait,
                 yields: !self.options.no_write_workqueue,
             },
         );
@@ -251,8 +277,15 @@ impl<'ti> CryptTarget<'ti> {
         bio.data_mut().tags = tags;
         match result {
             Err(Failure::Tampered(_)) => bio.end(Status::PROTECTION),
+            Err(Failure::TryLater) => bio.queue(self.crypt_queue),
             Err(_) => bio.end(Status::IOERR),
-            Ok(()) if self.options.submit_from_crypt_cpus || self.options.no_write_workqueue => {
+            // What the submitter encrypts is in order as it is. Other disks need none.
+            Ok(())
+                if place != Where::Queue
+                    || self.options.submit_from_crypt_cpus
+                    || self.options.no_write_workqueue
+                    || !self.lower_rotates =>
+            {
                 bio.submit(buffer)
             }
             Ok(()) => bio.submit_by(self.thread, buffer, sector),
@@ -266,8 +299,8 @@ impl<'ti> HoldsBios<'ti> for CryptTarget<'ti> {
     fn work<'call>(&self, bio: CryptBio<'call, 'ti>) -> Fate<'call> {
         match bio.data().step {
             Step::Read => self.read(bio, true),
-            Step::Decrypt | Step::DecryptAgain => self.decrypt(bio),
-            Step::Write => self.write(bio),
+            Step::Decrypt | Step::DecryptAgain => self.decrypt(bio, Where::Queue),
+            Step::Write => self.write(bio, Where::Queue),
             Step::ReadAgain => self.read_again(bio),
         }
     }

@@ -83,6 +83,8 @@ pub(crate) struct CryptTarget<'ti> {
     cipher_string: KVec<u8>,
     integrity_kind: KVec<u8>,
     zoned: bool,
+    /// Whether the device below gains if writes come in order.
+    lower_rotates: bool,
 
     key: Pin<KBox<Mutex<Key>>>,
     shape: Shape,
