@@ -400,6 +400,10 @@ impl<T: Transform> Request<'_, T> {
             return Err(EINVAL);
         }
         let transform = self.cipher.transforms.get(call.transform).ok_or(EINVAL)?;
+
+        if transform.tag_size() != 0 || call.tag.is_some() {
+            return Err(EINVAL);
+        }
         let work = Work {
             direction: call.direction,
             assoc: 0,
@@ -407,23 +411,32 @@ impl<T: Transform> Request<'_, T> {
             complete: None,
             data: ptr::null_mut(),
         };
-        let lists = self.lists();
+        let memory = self.memory;
+        let iv = ptr::from_mut(self.iv());
+        let lists = ptr::from_mut(self.lists());
 
-        set(&mut lists.src, [call.src]);
-        set(&mut lists.dst, [call.dst]);
+        // SAFETY: The lists are ours while the request is idle.
+        set(unsafe { &mut (*lists).src }, [call.src]);
+        // SAFETY: As above.
+        set(unsafe { &mut (*lists).dst }, [call.dst]);
         // SAFETY: The request is idle, and set up for these transforms.
-        unsafe { transform.prepare(self.memory, &work) };
+        unsafe { transform.prepare(memory, &work) };
         let mut left = all;
 
         while left >= len {
-            fill_iv(self.iv());
+            // SAFETY: The IV is ours while the request is idle.
+            fill_iv(unsafe { &mut *iv });
             // SAFETY: The request was prepared, and has not been used otherwise since. It is done
             // when this returns. At least `len` bytes of what the lists hold are left.
-            to_result(unsafe { T::repeat(self.memory, call.direction) })?;
-            let lists = self.lists();
+            let done = unsafe { T::repeat(memory, call.direction) };
 
-            advance(&mut lists.src, len);
-            advance(&mut lists.dst, len);
+            if done != 0 {
+                return to_result(done);
+            }
+            // SAFETY: As above.
+            advance(unsafe { &mut (*lists).src }, len);
+            // SAFETY: As above.
+            advance(unsafe { &mut (*lists).dst }, len);
             left = left.wrapping_sub(len);
         }
         if left == 0 {

@@ -608,12 +608,8 @@ impl<'ti> BufferBio<'ti> {
 impl Drop for BufferBio<'_> {
     fn drop(&mut self) {
         // SAFETY: By the type invariants the bio is ours.
-        let (table, count) = unsafe {
-            (
-                (*self.bio.as_ptr()).bi_io_vec,
-                (*self.bio.as_ptr()).bi_vcnt,
-            )
-        };
+        let (table, count) =
+            unsafe { ((*self.bio.as_ptr()).bi_io_vec, (*self.bio.as_ptr()).bi_vcnt) };
 
         for i in 0..count {
             // SAFETY: The table is the bio's, and has that many entries.

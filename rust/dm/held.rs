@@ -97,10 +97,11 @@ struct Saved {
 ///
 /// # Invariants
 ///
-/// `bio` is a clone that device mapper made for a target of type `T`; its per-bio data are a
-/// [`Held`] with its job initialised. It has not completed, and nobody else uses it.
+/// `bio` is a clone that device mapper made for a target of type `T`; its per-bio data are `held`,
+/// with its job initialised. It has not completed, and nobody else uses it.
 pub struct HeldBio<'call, 'ti, T: HoldsBios<'ti>> {
     bio: NonNull<bindings::bio>,
+    held: NonNull<Held<'ti, T>>,
     _owned: Owned,
     _call: PhantomData<fn(&'call ()) -> &'call ()>,
     _target: PhantomData<fn(&'ti T) -> &'ti T>,
@@ -137,15 +138,33 @@ impl<'map, 'ti, T: HoldsBios<'ti>> Bio<'map, Held<'ti, T>> {
             saved: MaybeUninit::uninit(),
             data,
         });
+        let held = NonNull::from(held);
+
         // INVARIANT: The job was just initialised.
-        HeldBio::new(bio)
+        HeldBio {
+            bio,
+            held,
+            _owned: Owned,
+            _call: PhantomData,
+            _target: PhantomData,
+        }
     }
 }
 
 impl<'call, 'ti, T: HoldsBios<'ti>> HeldBio<'call, 'ti, T> {
-    fn new(bio: NonNull<bindings::bio>) -> Self {
+    /// # Safety
+    ///
+    /// The bio is as the type invariants have it.
+    #[inline(always)]
+    unsafe fn of(bio: NonNull<bindings::bio>) -> Self {
+        // SAFETY: The data are a `Held`, as the caller says.
+        let held = unsafe { super::per_bio::of::<Held<'ti, T>>(bio.as_ptr()) };
+
+        // INVARIANT: As the caller says.
         Self {
             bio,
+            // SAFETY: The data are there.
+            held: unsafe { NonNull::new_unchecked(held) },
             _owned: Owned,
             _call: PhantomData,
             _target: PhantomData,
@@ -159,11 +178,27 @@ impl<'call, 'ti, T: HoldsBios<'ti>> HeldBio<'call, 'ti, T> {
 
     #[inline(always)]
     fn job_ptr(&self) -> *mut Job<'ti, T::Data> {
-        // SAFETY: By the type invariants the data are a `Held`.
-        let held = unsafe { super::per_bio::of::<Held<'ti, T>>(self.bio.as_ptr()) };
+        // SAFETY: By the type invariants the data are there.
+        unsafe { &raw mut (*self.held.as_ptr()).job }.cast()
+    }
 
-        // SAFETY: The data are there.
-        unsafe { &raw mut (*held).job }.cast()
+    /// The target, for as long as the caller knows that it is there.
+    #[inline(always)]
+    fn target(&self) -> NonNull<T> {
+        // SAFETY: By the type invariants the data are there.
+        unsafe { (*self.held.as_ptr()).target }
+    }
+
+    /// Another one of the same bio, for [`carry_out`].
+    #[inline(always)]
+    fn again(&self) -> Self {
+        Self {
+            bio: self.bio,
+            held: self.held,
+            _owned: Owned,
+            _call: PhantomData,
+            _target: PhantomData,
+        }
     }
 
     #[inline(always)]
@@ -394,11 +429,11 @@ impl<'call, 'ti, T: HoldsBios<'ti>> HeldBio<'call, 'ti, T> {
 
     /// Carries out what was decided in `map`.
     pub fn submitted(self, decide: impl FnOnce(Self) -> Fate<'call>) -> Mapped<'call> {
-        let bio = self.bio;
+        let held = self.again();
         let fate = decide(self);
 
         // SAFETY: The fate has the lifetime of this call, so it is this bio's.
-        unsafe { carry_out::<T>(bio, fate) };
+        unsafe { carry_out(held, fate) };
         Mapped::submitted()
     }
 }
@@ -407,11 +442,11 @@ impl<'call, 'ti, T: HoldsBios<'ti>> HeldBio<'call, 'ti, T> {
 ///
 /// # Safety
 ///
-/// The fate is that of `bio`, which was a [`HeldBio`] of a `T`. No code of the target runs for it
+/// The fate is that of `held`, which came from [`HeldBio::again`]. No code of the target runs for it
 /// any more that device mapper does not protect otherwise.
 #[inline]
-unsafe fn carry_out<'ti, T: HoldsBios<'ti>>(bio: NonNull<bindings::bio>, fate: Fate<'_>) {
-    let mut held = HeldBio::<T>::new(bio);
+unsafe fn carry_out<'ti, T: HoldsBios<'ti>>(mut held: HeldBio<'_, 'ti, T>, fate: Fate<'_>) {
+    let bio = held.bio;
 
     match fate.kind {
         Kind::End(status) => {
@@ -478,13 +513,14 @@ unsafe extern "C" fn work_fn<'ti, T: HoldsBios<'ti>>(work: *mut bindings::work_s
     let job = unsafe { kernel::container_of!(work, Job<'ti, T::Data>, work) };
     // SAFETY: The job is initialised.
     let bio = unsafe { NonNull::new_unchecked((*job).entry.base) };
-    // SAFETY: A bio with a job has a `Held`.
-    let target = unsafe { (*super::per_bio::of::<Held<'ti, T>>(bio.as_ptr())).target };
+    // SAFETY: A bio with a job is held.
+    let held = unsafe { HeldBio::<T>::of(bio) };
+    let again = held.again();
     // SAFETY: The target is there, since the bio has not completed.
-    let fate = unsafe { target.as_ref() }.work(HeldBio::new(bio));
+    let fate = unsafe { held.target().as_ref() }.work(held);
 
     // SAFETY: The fate is this bio's, and the function has returned.
-    unsafe { carry_out::<T>(bio, fate) };
+    unsafe { carry_out(again, fate) };
 }
 
 /// # Safety
@@ -497,9 +533,9 @@ unsafe extern "C" fn lower_end_io<'ti, T: HoldsBios<'ti>>(lower: *mut bindings::
     let bio = unsafe { NonNull::new_unchecked((*lower).bi_private.cast::<bindings::bio>()) };
     // SAFETY: A lower bio is not null.
     let lower = unsafe { NonNull::new_unchecked(lower) };
-    // SAFETY: A held bio has a `Held`.
-    let target = unsafe { (*super::per_bio::of::<Held<'ti, T>>(bio.as_ptr())).target };
-    let mut held = HeldBio::<T>::new(bio);
+    // SAFETY: The bio is held: it waits for the lower one.
+    let mut held = unsafe { HeldBio::<T>::of(bio) };
+    let again = held.again();
     let buffer = match held.job_mut().buffers.take() {
         // SAFETY: `take_buffer` has taken these two apart; the bio has completed.
         Some(buffers) => Some(unsafe { DoneBuffer::from_raw(lower, buffers) }),
@@ -510,10 +546,10 @@ unsafe extern "C" fn lower_end_io<'ti, T: HoldsBios<'ti>>(lower: *mut bindings::
         }
     };
     // SAFETY: The target is there, since the bio has not completed.
-    let fate = unsafe { target.as_ref() }.lower_done(held, buffer, status);
+    let fate = unsafe { held.target().as_ref() }.lower_done(held, buffer, status);
 
     // SAFETY: The fate is this bio's, and the function has returned.
-    unsafe { carry_out::<T>(bio, fate) };
+    unsafe { carry_out(again, fate) };
 }
 
 /// # Safety
@@ -522,7 +558,9 @@ unsafe extern "C" fn lower_end_io<'ti, T: HoldsBios<'ti>>(lower: *mut bindings::
 unsafe extern "C" fn itself_end_io<'ti, T: HoldsBios<'ti>>(bio: *mut bindings::bio) {
     // SAFETY: A bio that completes is not null.
     let bio = unsafe { NonNull::new_unchecked(bio) };
-    let held = HeldBio::<T>::new(bio);
+    // SAFETY: The bio is held: it has come back.
+    let held = unsafe { HeldBio::<T>::of(bio) };
+    let again = held.again();
     // SAFETY: The bio has completed below, so it is ours.
     let fields = unsafe { &mut *bio.as_ptr() };
     // SAFETY: `submit_itself` has written it. It is read once.
@@ -534,11 +572,10 @@ unsafe extern "C" fn itself_end_io<'ti, T: HoldsBios<'ti>>(bio: *mut bindings::b
     fields.bi_iter = saved.iter;
     fields.bi_end_io = saved.end_io;
     fields.bi_status = Status::OK.into_raw();
-    // SAFETY: A held bio has a `Held`.
-    let target = unsafe { (*super::per_bio::of::<Held<'ti, T>>(bio.as_ptr())).target };
+    fields.__bi_remaining.counter = 1;
     // SAFETY: The target is there, since the bio has not completed.
-    let fate = unsafe { target.as_ref() }.lower_done(held, None, status);
+    let fate = unsafe { held.target().as_ref() }.lower_done(held, None, status);
 
     // SAFETY: The fate is this bio's, and the function has returned.
-    unsafe { carry_out::<T>(bio, fate) };
+    unsafe { carry_out(again, fate) };
 }

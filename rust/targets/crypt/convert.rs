@@ -3,6 +3,7 @@
 //! Encrypting and decrypting the data of a bio, sector by sector.
 
 use super::{
+    iv,
     mode::{Iv, Keyed, Kind, SectorAt, ASSOC_SECTOR},
     CryptTarget,
 };
@@ -47,9 +48,14 @@ impl CryptTarget<'_> {
         match &keyed.cipher {
             Kind::Skcipher(cipher) if conversion.tags.is_none() && !cipher.is_async() => {
                 match &keyed.iv {
-                    Some(iv) if iv.is_plain() && cipher.transforms().len() == 1 => {
-                        self.convert_plain(cipher, iv, conversion)
+                    // The usual mode, without asking for each sector which one it is.
+                    Some(Iv::Plain64) if cipher.transforms().len() == 1 => {
+                        self.convert_plain(cipher, conversion, iv::plain64)
                     }
+                    Some(iv) if iv.is_plain() && cipher.transforms().len() == 1 => self
+                        .convert_plain(cipher, conversion, |number, bytes| {
+                            iv.fill_plain(number, bytes);
+                        }),
                     iv => self.convert_by(cipher, iv.as_ref(), conversion, false),
                 }
             }
@@ -63,8 +69,8 @@ impl CryptTarget<'_> {
     fn convert_plain(
         &self,
         cipher: &Cipher<Skcipher>,
-        iv: &Iv,
         mut conversion: Conversion<'_, '_>,
+        fill_iv: impl Fn(u64, &mut [u8]),
     ) -> Result<(), Failure> {
         let mut request = cipher.request(conversion.wait).ok_or(Failure::TryLater)?;
         let (mut number, step) = {
@@ -93,7 +99,7 @@ impl CryptTarget<'_> {
                 tag: None,
             };
             let done = request.run_each(&call, self.sector_size, |bytes| {
-                iv.fill_plain(number, bytes);
+                fill_iv(number, bytes);
                 number = number.wrapping_add(step);
             });
 
