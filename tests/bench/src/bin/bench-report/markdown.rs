@@ -71,11 +71,17 @@ pub fn short(results: &Results) -> String {
         "1 MiB sequential write",
         "4 KiB random write + flush",
     ];
-    table_of(
-        results.counts.iter().filter(|c| {
-            ["io", "flush"].contains(&c.group.as_str()) && ROWS.contains(&c.row.as_str())
-        }),
-    )
+    // Where there are no sequential ones.
+    const RANDOM: [&str; 2] = ["64 KiB random read", "64 KiB random write"];
+    let sequential = |target: &str| {
+        let mut rows = results.counts.iter().filter(|c| c.target == target);
+        rows.any(|c| c.row == ROWS[2])
+    };
+    table_of(results.counts.iter().filter(|c| {
+        let row = c.row.as_str();
+        ["io", "flush"].contains(&c.group.as_str())
+            && (ROWS.contains(&row) || RANDOM.contains(&row) && !sequential(&c.target))
+    }))
 }
 
 /// All of it.

@@ -132,6 +132,11 @@ pub fn run(only: &str, cpus: u64, pairs: u64, seconds: f64, scaling: bool) -> Re
             (false, _) => loads(&[4096, 65_536, 1 << 20], &[1, 4]),
         };
 
+        // There are many loads of the others.
+        let seconds = match subject.plan {
+            Plan::All => seconds,
+            _ => seconds / 2.0,
+        };
         let both =
             [Who::C, Who::Rust].map(|who| (who, device(subject, who, Some(&lower), SECTORS)));
         for load in &loads {
