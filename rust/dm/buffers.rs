@@ -565,6 +565,8 @@ pub struct BufferBio<'ti> {
 
 // SAFETY: A bio belongs to no thread.
 unsafe impl Send for BufferBio<'_> {}
+// SAFETY: What can be done to a shared one is to look where its data are.
+unsafe impl Sync for BufferBio<'_> {}
 
 impl<'ti> BufferBio<'ti> {
     /// Gives up the ownership, for the time of the I/O.

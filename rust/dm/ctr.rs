@@ -6,7 +6,7 @@ use super::{
     buffers::Buffers,
     device::{self, Device},
     event::{EventList, TableEvent},
-    queue::{QueueId, QueueOptions, SubmitThread, Workqueue},
+    queue::{QueueId, QueueOptions, Shelf, SubmitThread, Workqueue},
     settled::{Gate, Settled},
     Arg, DmTarget, Sector,
 };
@@ -95,6 +95,7 @@ struct Extras {
     gate: Option<Pin<KBox<Gate>>>,
     queues: KVec<KBox<Workqueue>>,
     threads: KVec<KBox<SubmitThread>>,
+    shelves: KVec<KBox<Shelf>>,
     buffers: KVec<Pin<KBox<Buffers>>>,
     pools: KVec<Pin<KBox<Pool>>>,
     queue_id: Option<QueueId>,
@@ -127,6 +128,10 @@ impl Resources {
             // SAFETY: Only bios are pushed, and the caller says that there are none.
             unsafe { thread.stop() };
         }
+        for shelf in &extras.shelves {
+            // SAFETY: As above.
+            unsafe { shelf.stop() };
+        }
         for queue in &extras.queues {
             // SAFETY: As above.
             unsafe { queue.stop() };
@@ -158,6 +163,7 @@ impl Resources {
                     gate: None,
                     queues: KVec::new(),
                     threads: KVec::new(),
+                    shelves: KVec::new(),
                     buffers: KVec::new(),
                     pools: KVec::new(),
                     queue_id: None,
@@ -399,6 +405,32 @@ impl<'ti> Constructor<'ti> {
         // SAFETY: `Resources` hold the queue until the target was dropped: not before the end of
         // `'ti`.
         Ok(unsafe { pointer.as_ref() })
+    }
+
+    /// A shelf for bios, which `queue` works on unless somebody else is faster.
+    ///
+    /// # Errors
+    ///
+    /// No memory, with `message`.
+    pub fn shelf(
+        &mut self,
+        queue: &'ti Workqueue,
+        message: &'static CStr,
+    ) -> CtrResult<&'ti Shelf> {
+        let failed = CtrError::new(ENOMEM, message);
+        let extras = self.resources.extras()?;
+        let shelf = KBox::new(Shelf::new(queue), GFP_KERNEL).map_err(|_| failed)?;
+        let pointer = NonNull::from(&*shelf);
+
+        extras.shelves.push(shelf, GFP_KERNEL).map_err(|_| failed)?;
+        // SAFETY: `Resources` hold the shelf until the queues were stopped and the target was
+        // dropped: not before the end of `'ti`.
+        let shelf = unsafe { pointer.as_ref() };
+
+        // SAFETY: Nobody has it yet, and it stays in its box. `Resources::stop` stops it, and then
+        // its queue.
+        unsafe { shelf.start() };
+        Ok(shelf)
     }
 
     /// A thread that submits bios, named `PREFIX/DEVICE`.

@@ -51,6 +51,29 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The `len` bytes from `start` on, or as much of them as there is.
+    pub fn range(mut self, start: u32, len: u32) -> Self {
+        let mut skip = start.min(self.iter.bi_size);
+        let len = len.min(self.iter.bi_size.wrapping_sub(skip));
+
+        self.iter.bi_size = len;
+        while skip > 0 && len > 0 {
+            // SAFETY: By the type invariants what is skipped is there.
+            let vec = unsafe { &*self.table.add(self.iter.bi_idx as usize) };
+            let here = vec.bv_len.wrapping_sub(self.iter.bi_bvec_done);
+
+            if skip < here {
+                self.iter.bi_bvec_done = self.iter.bi_bvec_done.wrapping_add(skip);
+                break;
+            }
+            skip = skip.wrapping_sub(here);
+            self.iter.bi_bvec_done = 0;
+            self.iter.bi_idx = self.iter.bi_idx.wrapping_add(1);
+        }
+        // INVARIANT: The data from here on are part of what there was.
+        self
+    }
+
     /// How many bytes are left.
     #[inline(always)]
     pub fn left(&self) -> u32 {

@@ -15,7 +15,7 @@ use super::{
     buffers::{BufferBio, Buffers, DoneBuffer, Tags},
     cursor::{Cursor, CursorMut},
     per_bio::PerBioData,
-    queue::{Entry, SubmitThread, Workqueue},
+    queue::{Entry, Shelf, SubmitThread, Waiting, Workqueue},
     Device, Op, OpFlags, Sector, Status,
 };
 use crate::bindings;
@@ -23,16 +23,28 @@ use core::{
     marker::PhantomData,
     mem::MaybeUninit,
     ptr::{self, NonNull},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 /// A target that keeps bios.
 pub trait HoldsBios<'ti>: Sized + Send + Sync + 'ti {
     /// What the target keeps with each bio that it holds.
-    type Data: Send;
+    type Data: Send + Sync;
 
     /// Called by a queue that the bio was given to. May sleep, unless that was
     /// [`HeldBio::queue_bh`].
     fn work<'call>(&self, bio: HeldBio<'call, 'ti, Self>) -> Fate<'call>;
+
+    /// Called with a bio from a [`Shelf`], by the queue that was told of it or by who called
+    /// [`Shelf::help`], in whose place nothing may be waited for.
+    fn quick<'call>(&self, bio: HeldBio<'call, 'ti, Self>) -> Fate<'call>;
+
+    /// Called with the number of a part of a bio, see [`HeldBio::in_parts`]. The others may be
+    /// worked on at the same time. Nothing may be waited for. Returns whether that went well.
+    fn part(&self, bio: &HeldBio<'_, 'ti, Self>, number: u32) -> bool;
+
+    /// Called when all parts are done: whether they went well. Nothing may be waited for.
+    fn parts_done<'call>(&self, bio: HeldBio<'call, 'ti, Self>, good: bool) -> Fate<'call>;
 
     /// Called when the lower bio has completed with `status`; `buffer` is what was submitted, if
     /// that had pages of its own.
@@ -44,9 +56,6 @@ pub trait HoldsBios<'ti>: Sized + Send + Sync + 'ti {
         buffer: Option<DoneBuffer<'ti>>,
         status: Status,
     ) -> Fate<'call>;
-
-    /// Whether a bio has integrity tags.
-    fn has_tags(data: &Self::Data) -> bool;
 
     /// Where the integrity tags of a bio are, if it has any.
     fn tags<'a>(data: &'a mut Self::Data) -> Option<&'a mut Tags<'ti>>;
@@ -82,7 +91,19 @@ pub(super) struct Job<'ti, D> {
     pub(super) entry: Entry,
     buffers: Option<&'ti Buffers>,
     saved: MaybeUninit<Saved>,
+    parts: Parts,
     data: D,
+}
+
+/// The most parts that a bio is worked on in.
+const MAX_PARTS: usize = 4;
+
+/// What is kept while a bio is worked on in parts.
+struct Parts {
+    /// How many are not done.
+    left: AtomicU32,
+    failed: AtomicBool,
+    waiting: [MaybeUninit<Waiting>; MAX_PARTS - 1],
 }
 
 /// What of a bio changes while it is below, `struct dm_bio_details` in C.
@@ -118,6 +139,8 @@ enum Kind {
     End(Status),
     Queue(*mut bindings::workqueue_struct),
     QueueBh,
+    Share(NonNull<Shelf>),
+    Parts(NonNull<Shelf>, u32),
     Submit(NonNull<bindings::bio>),
     SubmitItself,
     Thread(NonNull<SubmitThread>),
@@ -133,9 +156,14 @@ impl<'map, 'ti, T: HoldsBios<'ti>> Bio<'map, Held<'ti, T>> {
         held.job.write(Job {
             // SAFETY: Zero is valid for all of it.
             work: unsafe { core::mem::zeroed() },
-            entry: Entry::new(bio.as_ptr()),
+            entry: Entry::new(bio.as_ptr(), quick::<T>),
             buffers: None,
             saved: MaybeUninit::uninit(),
+            parts: Parts {
+                left: AtomicU32::new(0),
+                failed: AtomicBool::new(false),
+                waiting: [const { MaybeUninit::uninit() }; MAX_PARTS - 1],
+            },
             data,
         });
         let held = NonNull::from(held);
@@ -290,6 +318,19 @@ impl<'call, 'ti, T: HoldsBios<'ti>> HeldBio<'call, 'ti, T> {
         self.fate(Kind::Queue(queue))
     }
 
+    /// Puts the bio on a shelf: whoever takes it calls [`HoldsBios::quick`]. If the shelf is full its
+    /// queue calls [`HoldsBios::work`].
+    pub fn share(self, shelf: &'ti Shelf) -> Fate<'call> {
+        self.fate(Kind::Share(shelf.into()))
+    }
+
+    /// Has [`HoldsBios::part`] called for each of `count` parts, from 0 on: for the first one here,
+    /// and for the others by who takes them from the shelf. There are four at most, so that is what a
+    /// larger number counts for. [`HoldsBios::parts_done`] is called last.
+    pub fn in_parts(self, shelf: &'ti Shelf, count: u32) -> Fate<'call> {
+        self.fate(Kind::Parts(shelf.into(), count))
+    }
+
     /// Has [`HoldsBios::work`] called soon on this CPU, where it must not sleep.
     pub fn queue_bh(self) -> Fate<'call> {
         self.fate(Kind::QueueBh)
@@ -305,7 +346,7 @@ impl<'call, 'ti, T: HoldsBios<'ti>> HeldBio<'call, 'ti, T> {
     /// The bio, if there is no memory. With `wait` that happens for tags only.
     #[inline(always)]
     pub fn submit_read(
-        self,
+        mut self,
         buffers: &'ti Buffers,
         dev: &'ti Device,
         sector: Sector,
@@ -313,7 +354,7 @@ impl<'call, 'ti, T: HoldsBios<'ti>> HeldBio<'call, 'ti, T> {
     ) -> Result<Fate<'call>, Self> {
         const INTEGRITY: u32 = 1 << bindings::req_flag_bits___REQ_INTEGRITY;
 
-        if T::has_tags(self.data()) || self.raw().bi_opf & INTEGRITY != 0 {
+        if T::tags(self.data_mut()).is_some() || self.raw().bi_opf & INTEGRITY != 0 {
             self.submit_clone(buffers, dev, sector, wait)
         } else {
             Ok(self.submit_itself(dev, sector))
@@ -457,18 +498,18 @@ unsafe fn carry_out<'ti, T: HoldsBios<'ti>>(mut held: HeldBio<'_, 'ti, T>, fate:
             // SAFETY: The bio is ours, and given up.
             unsafe { bindings::bio_endio(bio.as_ptr()) };
         }
-        Kind::Queue(queue) => {
-            let work = held.prepare_work();
+        // SAFETY: The queue is there, since the bio has not completed.
+        Kind::Queue(queue) => unsafe { held.queue_work(queue) },
+        Kind::Share(shelf) => {
+            let entry = NonNull::from(&mut held.job_mut().entry.waiting);
+            // SAFETY: The shelf is there, since the bio has not completed.
+            let shelf = unsafe { shelf.as_ref() };
 
-            // SAFETY: The work is new, and stays until it has run. So does the queue: the bio has
-            // not completed.
-            unsafe {
-                bindings::queue_work_on(
-                    bindings::wq_misc_consts_WORK_CPU_UNBOUND as i32,
-                    queue,
-                    work,
-                )
-            };
+            // SAFETY: The bio is ours, and given up if this succeeds.
+            if !unsafe { shelf.push(entry) } {
+                // SAFETY: The queue is there, since the bio has not completed.
+                unsafe { held.queue_work(shelf.queue()) };
+            }
         }
         Kind::QueueBh => {
             let work = held.prepare_work();
@@ -476,6 +517,8 @@ unsafe fn carry_out<'ti, T: HoldsBios<'ti>>(mut held: HeldBio<'_, 'ti, T>, fate:
             // SAFETY: The work is new, and stays until it has run.
             unsafe { bindings::dm_rust_helper_queue_bh_work(work) };
         }
+        // SAFETY: The shelf is there, since the bio has not completed.
+        Kind::Parts(shelf, count) => unsafe { work_in_parts(held, shelf.as_ref(), count) },
         // SAFETY: The lower bio is complete and ours; the bio stays until it has completed.
         Kind::Submit(lower) => unsafe {
             bindings::dm_submit_bio_remap(bio.as_ptr(), lower.as_ptr())
@@ -496,6 +539,22 @@ unsafe fn carry_out<'ti, T: HoldsBios<'ti>>(mut held: HeldBio<'_, 'ti, T>, fate:
 }
 
 impl<'ti, T: HoldsBios<'ti>> HeldBio<'_, 'ti, T> {
+    /// # Safety
+    ///
+    /// The queue is there.
+    unsafe fn queue_work(&mut self, queue: *mut bindings::workqueue_struct) {
+        let work = self.prepare_work();
+
+        // SAFETY: The work is new, and stays until it has run. The queue is as the caller says.
+        unsafe {
+            bindings::queue_work_on(
+                bindings::wq_misc_consts_WORK_CPU_UNBOUND as i32,
+                queue,
+                work,
+            )
+        };
+    }
+
     fn prepare_work(&mut self) -> *mut bindings::work_struct {
         let work = &raw mut self.job_mut().work;
 
@@ -503,6 +562,108 @@ impl<'ti, T: HoldsBios<'ti>> HeldBio<'_, 'ti, T> {
         unsafe { bindings::dm_rust_helper_init_work(work, Some(work_fn::<T>)) };
         work
     }
+}
+
+/// # Safety
+///
+/// The bio was given to a [`Shelf`] as a [`HeldBio`] of a `T`, and taken from it.
+unsafe fn quick<'ti, T: HoldsBios<'ti>>(bio: NonNull<bindings::bio>, _: u32) {
+    // SAFETY: The bio is held, as the caller says.
+    let held = unsafe { HeldBio::<T>::of(bio) };
+    let again = held.again();
+    // SAFETY: The target is there, since the bio has not completed.
+    let fate = unsafe { held.target().as_ref() }.quick(held);
+
+    // SAFETY: The fate is this bio's, and the function has returned.
+    unsafe { carry_out(again, fate) };
+}
+
+/// Works on the first part of a bio, and gives out the others.
+///
+/// # Safety
+///
+/// The bio was given up by its target, and is not used by the caller any more.
+unsafe fn work_in_parts<'ti, T: HoldsBios<'ti>>(
+    mut held: HeldBio<'_, 'ti, T>,
+    shelf: &Shelf,
+    count: u32,
+) {
+    let count = count.clamp(1, MAX_PARTS as u32);
+    let bio = held.bio;
+    let parts = &mut held.job_mut().parts;
+
+    parts.left = AtomicU32::new(count);
+    parts.failed = AtomicBool::new(false);
+    for (number, waiting) in (1..count).zip(&mut parts.waiting) {
+        waiting.write(Waiting::new(bio.as_ptr(), run_part::<T>, number));
+    }
+    // From here on the bio is shared: nothing of it is changed but what is atomic.
+    let job = held.job_ptr();
+
+    for i in 0..count.wrapping_sub(1) {
+        // SAFETY: The job is there until all parts are done, and this one is not.
+        let waiting = unsafe { &raw mut (*job).parts.waiting };
+        // SAFETY: There are that many, as `count` is at most one more.
+        let waiting = unsafe { waiting.cast::<Waiting>().add(i as usize) };
+        // SAFETY: A field is not null.
+        let waiting = unsafe { NonNull::new_unchecked(waiting) };
+
+        // SAFETY: It was just written, and is given up.
+        if !unsafe { shelf.push(waiting) } {
+            // SAFETY: Nobody else works on this part.
+            unsafe { run_part::<T>(bio, i.wrapping_add(1)) };
+        }
+    }
+    let good = do_part(&held, 0);
+
+    // What nobody has begun with is done here. The bio is there: this part is not counted yet.
+    for _ in 1..count {
+        shelf.help();
+    }
+    // SAFETY: The part was done, and the bio is not used after this.
+    unsafe { part_done(held, good) };
+}
+
+/// # Safety
+///
+/// The bio is a held bio of a `T` that is worked on in parts, and this one is the caller's.
+unsafe fn run_part<'ti, T: HoldsBios<'ti>>(bio: NonNull<bindings::bio>, number: u32) {
+    // SAFETY: The bio is held, as the caller says. It is shared with those who work on other parts,
+    // none of whom changes it.
+    let held = unsafe { HeldBio::<T>::of(bio) };
+    let good = do_part(&held, number);
+
+    // SAFETY: The part was done, and the bio is not used after this.
+    unsafe { part_done(held, good) };
+}
+
+fn do_part<'ti, T: HoldsBios<'ti>>(held: &HeldBio<'_, 'ti, T>, number: u32) -> bool {
+    // SAFETY: The target is there, since the bio has not completed.
+    unsafe { held.target().as_ref() }.part(held, number)
+}
+
+/// Counts a part as done, and goes on with the bio after the last one.
+///
+/// # Safety
+///
+/// The part is the caller's, who does not use the bio any more.
+unsafe fn part_done<'ti, T: HoldsBios<'ti>>(held: HeldBio<'_, 'ti, T>, good: bool) {
+    let parts = &held.job().parts;
+
+    if !good {
+        parts.failed.store(true, Ordering::Relaxed);
+    }
+    if parts.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+        return;
+    }
+    let good = !parts.failed.load(Ordering::Relaxed);
+    let again = held.again();
+    // SAFETY: The target is there, since the bio has not completed. All parts are done, so the bio
+    // is the caller's alone.
+    let fate = unsafe { held.target().as_ref() }.parts_done(held, good);
+
+    // SAFETY: The fate is this bio's, and the function has returned.
+    unsafe { carry_out(again, fate) };
 }
 
 /// # Safety

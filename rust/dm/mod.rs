@@ -107,7 +107,7 @@ pub use self::{
     keyring::{is_as_crypt, max_request_sizes, read_key},
     limits::QueueLimits,
     per_bio::PerBioData,
-    queue::{QueueOptions, SubmitThread, Workqueue},
+    queue::{QueueOptions, Shelf, SubmitThread, Workqueue},
     registration::{alias_bytes, aliases_len, Names, Registered, Registration, TargetList},
     request::{MappedRequest, Request},
     settled::{Gate, Settled},

@@ -5,6 +5,7 @@
 use super::{bio::Owned, held::Job, Sector};
 use crate::bindings;
 use core::{
+    cell::UnsafeCell,
     ptr::{self, NonNull},
     sync::atomic::{AtomicPtr, AtomicUsize, Ordering},
 };
@@ -121,11 +122,35 @@ pub(super) struct Entry {
     pub(super) base: *mut bindings::bio,
     pub(super) lower: *mut bindings::bio,
     pub(super) sector: Sector,
+    pub(super) waiting: Waiting,
+}
+
+/// The part of a [`Job`] that a [`Shelf`] needs.
+pub(super) struct Waiting {
+    base: *mut bindings::bio,
+    /// Has the target work on the bio.
+    run: Run,
+    /// Which part of the bio, if it is worked on in parts.
+    part: u32,
+}
+
+/// # Safety
+///
+/// The bio was given to a [`Shelf`] and taken from it, with the number of the part.
+type Run = unsafe fn(NonNull<bindings::bio>, u32);
+
+impl Waiting {
+    #[inline(always)]
+    pub(super) fn new(base: *mut bindings::bio, run: Run, part: u32) -> Self {
+        Self { base, run, part }
+    }
 }
 
 impl Entry {
-    pub(super) fn new(base: *mut bindings::bio) -> Self {
+    #[inline(always)]
+    pub(super) fn new(base: *mut bindings::bio, run: Run) -> Self {
         Self {
+            waiting: Waiting::new(base, run, 0),
             node: bindings::list_head::default(),
             base,
             lower: ptr::null_mut(),
@@ -276,6 +301,155 @@ impl SubmitThread {
             // SAFETY: The list is one pointer, as that of C is.
             unsafe { bindings::dm_rust_helper_thread_wait(head) };
         }
+    }
+}
+
+/// How many bios a [`Shelf`] holds.
+const SLOTS: usize = 16;
+
+/// Held bios that anybody may work on who has time: a queue is told of each, and a target can ask for
+/// one at any time.
+///
+/// Made by [`Constructor::shelf`](super::Constructor::shelf).
+///
+/// # Invariants
+///
+/// Each slot is null, or holds the one pointer to the [`Waiting`] of a held bio. `queue` is there until
+/// [`stop`](Self::stop) was called, which happens when no bio is held.
+pub struct Shelf {
+    slots: [Slot; SLOTS],
+    queue: *mut bindings::workqueue_struct,
+    /// How many are pushing.
+    pushing: AtomicUsize,
+}
+
+/// A place for a bio, and the work of looking there.
+struct Slot {
+    waiting: AtomicPtr<Waiting>,
+    work: UnsafeCell<bindings::work_struct>,
+}
+
+// SAFETY: Entries are passed on atomically, and their bios may be sent to other threads.
+unsafe impl Send for Shelf {}
+// SAFETY: As above; the work is used by C only, which has a lock for it.
+unsafe impl Sync for Shelf {}
+
+impl Shelf {
+    /// An empty shelf, whose bios `queue` is told of.
+    pub(super) fn new(queue: &Workqueue) -> Self {
+        Self {
+            slots: core::array::from_fn(|_| Slot {
+                waiting: AtomicPtr::new(ptr::null_mut()),
+                // SAFETY: Zero is valid for all of it.
+                work: UnsafeCell::new(unsafe { core::mem::zeroed() }),
+            }),
+            queue: queue.as_raw(),
+            pushing: AtomicUsize::new(0),
+        }
+    }
+
+    /// Prepares the work.
+    ///
+    /// # Safety
+    ///
+    /// Called once, before the shelf is used. It stays where it is until [`stop`](Self::stop) was
+    /// called and the queue was stopped.
+    pub(super) unsafe fn start(&self) {
+        for slot in &self.slots {
+            // SAFETY: The work is not used yet.
+            unsafe { bindings::dm_rust_helper_init_work(slot.work.get(), Some(Slot::run)) };
+        }
+    }
+
+    /// Waits until nobody uses the shelf but its queue.
+    ///
+    /// # Safety
+    ///
+    /// Nothing is pushed after this.
+    pub(super) unsafe fn stop(&self) {
+        // The bio of who pushes may have completed before the pushing was.
+        while self.pushing.load(Ordering::Acquire) != 0 {
+            core::hint::spin_loop();
+            // SAFETY: The caller may sleep.
+            unsafe { bindings::dm_rust_helper_cond_resched() };
+        }
+    }
+
+    pub(super) fn queue(&self) -> *mut bindings::workqueue_struct {
+        self.queue
+    }
+
+    /// Puts a bio on the shelf, unless that is full. May be called in any context.
+    ///
+    /// # Safety
+    ///
+    /// `waiting` is that of a held bio, or of a part of it, which is the caller's, and is given up if
+    /// this returns true.
+    pub(super) unsafe fn push(&self, waiting: NonNull<Waiting>) -> bool {
+        // From when it is there its bio may complete; this keeps the shelf.
+        self.pushing.fetch_add(1, Ordering::Relaxed);
+        let empty = ptr::null_mut();
+        // INVARIANT: The pointer is given up here.
+        let found = self.slots.iter().find(|slot| {
+            slot.waiting.load(Ordering::Relaxed).is_null()
+                && slot
+                    .waiting
+                    .compare_exchange(empty, waiting.as_ptr(), Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok()
+        });
+
+        if let Some(slot) = found {
+            // SAFETY: The work was initialised, and the queue is there: `stop` waits for who pushes.
+            unsafe {
+                bindings::queue_work_on(
+                    bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
+                    self.queue,
+                    slot.work.get(),
+                )
+            };
+        }
+        let pushed = found.is_some();
+
+        self.pushing.fetch_sub(1, Ordering::Release);
+        pushed
+    }
+
+    /// Works on one of the bios, if there is any: calls
+    /// [`HoldsBios::quick`](super::HoldsBios::quick) or
+    /// [`HoldsBios::part`](super::HoldsBios::part).
+    pub fn help(&self) {
+        let busy = |slot: &&Slot| !slot.waiting.load(Ordering::Relaxed).is_null();
+
+        if let Some(slot) = self.slots.iter().find(busy) {
+            slot.work_on();
+        }
+    }
+}
+
+impl Slot {
+    fn work_on(&self) {
+        let waiting = self.waiting.swap(ptr::null_mut(), Ordering::AcqRel);
+
+        if let Some(waiting) = NonNull::new(waiting) {
+            // SAFETY: By the type invariants this was the only pointer. What it points to is there,
+            // since its bio is held.
+            let Waiting { base, run, part } = unsafe { waiting.read() };
+            // SAFETY: There is a bio.
+            let base = unsafe { NonNull::new_unchecked(base) };
+
+            // SAFETY: The bio was taken from the shelf just now.
+            unsafe { run(base, part) };
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by a workqueue with the work of a slot.
+    unsafe extern "C" fn run(work: *mut bindings::work_struct) {
+        // SAFETY: As the caller says; a cell is as what it holds.
+        let slot = unsafe { &*kernel::container_of!(work.cast::<UnsafeCell<_>>(), Slot, work) };
+
+        slot.work_on();
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     crypto::{Call, Cipher, Direction, Skcipher},
     dm::{
         prelude::*, BufferBio, Buffers, DoneBuffer, Fate, Held, HeldBio, HoldsBios, QueueOptions,
-        Settled, SubmitThread, Tags, Workqueue,
+        Settled, Shelf, SubmitThread, Tags, Workqueue,
     },
     mem::{Pool, PoolBox},
 };
@@ -26,6 +26,7 @@ impl TargetType for Type {
 struct Whole<'ti> {
     dev: &'ti Device,
     queue: &'ti Workqueue,
+    shelf: &'ti Shelf,
     thread: &'ti SubmitThread,
     buffers: &'ti Buffers,
     pool: &'ti Pool,
@@ -56,9 +57,12 @@ impl<'ti> Target<'ti> for Whole<'ti> {
         let mut cipher = Cipher::new(KVec::new(), 16, 0).map_err(failed)?;
 
         cipher.set_key(0, &[0; 32]).map_err(failed)?;
+        let queue = ti.queue(c"case", OPTIONS, c"No queue")?;
+
         Ok(Self {
             dev: ti.get_device(dev, c"Device lookup failed")?,
-            queue: ti.queue(c"case", OPTIONS, c"No queue")?,
+            shelf: ti.shelf(queue, c"No shelf")?,
+            queue,
             thread: ti.submit_thread(c"case", false, c"No thread")?,
             buffers: ti.buffers(c"No buffers")?,
             pool: ti.pool(1, 512, c"No pool")?,
@@ -75,6 +79,7 @@ impl<'ti> Target<'ti> for Whole<'ti> {
             again: None,
         };
 
+        self.shelf.help();
         bio.hold(data).submitted(|bio| match bio.op() {
             Op::WRITE => bio.queue(self.queue),
             _ => match bio.submit_read(self.buffers, self.dev, 0, true) {
@@ -100,7 +105,7 @@ impl<'ti> HoldsBios<'ti> for Whole<'ti> {
     type Data = Data<'ti>;
 
     fn work<'call>(&self, mut bio: HeldBio<'call, 'ti, Self>) -> Fate<'call> {
-        let Some(mut buffer) = self.buffers.new_bio(&bio, self.dev, 0) else {
+        let Some(mut buffer) = self.buffers.new_bio(&bio, self.dev, 0, true) else {
             return bio.end(Status::RESOURCE);
         };
         let mut request = self.cipher.get(&bio).request(true);
@@ -120,6 +125,22 @@ impl<'ti> HoldsBios<'ti> for Whole<'ti> {
         match bio.data_mut().spare.take() {
             Some(spare) => bio.submit(spare),
             None => bio.submit_by(self.thread, buffer, 0),
+        }
+    }
+
+    fn quick<'call>(&self, bio: HeldBio<'call, 'ti, Self>) -> Fate<'call> {
+        bio.in_parts(self.shelf, 2)
+    }
+
+    fn part(&self, bio: &HeldBio<'_, 'ti, Self>, number: u32) -> bool {
+        bio.data().spare.is_none() && bio.cursor().range(number, 512).left() == 512
+    }
+
+    fn parts_done<'call>(&self, bio: HeldBio<'call, 'ti, Self>, good: bool) -> Fate<'call> {
+        if good {
+            bio.share(self.shelf)
+        } else {
+            bio.end(Status::IOERR)
         }
     }
 

@@ -10,6 +10,7 @@ use super::{
     options::Options,
     scan::{self, KeyArgument},
     spec::{self, Name, Spec, SpecError},
+    spread::Spread,
     CryptTarget, Flags, LOG_NAME,
 };
 use crate::{
@@ -159,6 +160,7 @@ pub(super) fn target<'ti>(
         )?,
         zoned,
         lower_rotates: dev.rotates(),
+        lower_is_synchronous: dev.is_synchronous(),
         key: KBox::pin_init(new_mutex!(key, "dm_rust::crypt::Key"), GFP_KERNEL)
             .map_err(|e| CtrError::new(e, c"Cannot allocate encryption context"))?,
         shape,
@@ -170,6 +172,10 @@ pub(super) fn target<'ti>(
         integrity_iv_size,
         tag_pool,
         tag_pool_sectors,
+        spread: Spread::new()
+            .map_err(|e| CtrError::new(e, c"Cannot allocate encryption context"))?,
+        reads: ti.shelf(crypt_queue, c"Couldn't create kcryptd queue")?,
+        writes: ti.shelf(crypt_queue, c"Couldn't create kcryptd queue")?,
         buffers,
         io_queue,
         crypt_queue,

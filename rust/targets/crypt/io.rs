@@ -6,9 +6,10 @@
 use super::{
     convert::{Conversion, Failure},
     mode::Kind,
-    split, CryptTarget,
+    split, spread, CryptTarget,
 };
-use crate::dm::{self, prelude::*, DoneBuffer, Fate, Held, HeldBio, HoldsBios, Tags};
+use crate::dm::{self, prelude::*, BufferBio, DoneBuffer, Fate, Held, HeldBio, HoldsBios, Tags};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 /// What a target keeps with a bio.
 pub(crate) struct Io<'ti> {
@@ -19,6 +20,24 @@ pub(crate) struct Io<'ti> {
     tags: Option<Tags<'ti>>,
     /// What was read again after it did not seem authentic.
     again: Option<DoneBuffer<'ti>>,
+    /// Whether another CPU is to do the work.
+    other: bool,
+    /// Which CPU has handed it over, if [`Spread`](super::spread::Spread) counts it.
+    from: Option<u32>,
+    /// What is written, while it is worked on in parts.
+    buffer: Option<BufferBio<'ti>>,
+    parts: Parts,
+}
+
+/// The parts that a bio is worked on in.
+#[derive(Default)]
+struct Parts {
+    count: u32,
+    /// Bytes of each but the last one.
+    len: u32,
+    /// Those that there was no memory for, a bit for each.
+    put_off: AtomicU32,
+    failed: AtomicBool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,6 +47,7 @@ enum Step {
     Write,
     ReadAgain,
     DecryptAgain,
+    PutOff,
 }
 
 /// Who does the work.
@@ -37,8 +57,8 @@ enum Where {
     Queue,
     /// Who submits the bio, or who completes it below, since an option says so.
     Submitter,
-    /// The same, by our own choice: the bio goes to a queue if there is anything to wait for.
-    SubmitterIfQuick,
+    /// Whoever has time, by our own choice: the bio goes to a queue if there is anything to wait for.
+    Quick,
 }
 
 /// The most that a bio with pages of its own holds, in bytes.
@@ -75,24 +95,143 @@ impl<'ti> CryptTarget<'ti> {
         if bio.sector() & Sector::from(mask >> 9) != 0 || bio.size() & mask != 0 {
             return bio.kill();
         }
+        let other = self.is_for_other(&bio, writing);
         let Ok(tags) = self.tags_for(&mut bio) else {
             return bio.kill();
         };
         let sector = ti.offset(bio.sector());
         let step = if writing { Step::Write } else { Step::Read };
+        let helps = writing && !other && self.spread.wants_help();
+        let mapped = bio
+            .hold(Io {
+                sector,
+                step,
+                tags,
+                again: None,
+                other,
+                from: None,
+                buffer: None,
+                parts: Parts::default(),
+            })
+            .submitted(|bio| match writing {
+                true if self.is_async(&bio) => bio.queue(self.crypt_queue),
+                true if self.options.no_write_workqueue => self.write(bio, Where::Submitter),
+                true if other => self.hand_over(bio),
+                true => self.write(bio, Where::Quick),
+                false => self.read(bio, false),
+            });
 
-        bio.hold(Io {
+        if helps {
+            self.writes.help();
+        }
+        mapped
+    }
+
+    /// Whether other CPUs may work on what this one submits: the options do not say otherwise.
+    #[inline(always)]
+    fn may_spread(&self, writing: bool) -> bool {
+        let inline = if writing {
+            // Then the order is to stay.
+            self.options.no_write_workqueue || self.lower_rotates
+        } else {
+            self.options.no_read_workqueue
+        };
+
+        !inline && !self.options.same_cpu_crypt
+    }
+
+    /// Whether the bio is to be worked on by another CPU.
+    #[inline]
+    fn is_for_other(&self, bio: &Bio<'_, Held<'ti, Self>>, writing: bool) -> bool {
+        // Where the data come later another CPU decrypts them in any case.
+        (writing || self.lower_is_synchronous)
+            && self.may_spread(writing)
+            && self.spread.is_for_other(bio.nr_sectors())
+    }
+
+    /// Works on a bio in parts, if it is large and CPUs have nothing to do.
+    #[inline]
+    fn has_parts(&self, bio: &mut CryptBio<'_, 'ti>, writing: bool) -> bool {
+        let size = bio.size();
+
+        if size < spread::CUT << 9 || bio.data().tags.is_some() || !self.may_spread(writing) {
+            return false;
+        }
+        let count = self.spread.begin_parts(bio.nr_sectors());
+
+        if count <= 1 {
+            return false;
+        }
+        // Whole pages, and so whole sectors.
+        let len = size.div_ceil(count.max(1)).wrapping_add(4095) & !4095;
+
+        bio.data_mut().parts = Parts {
+            count,
+            len,
+            ..Parts::default()
+        };
+        true
+    }
+
+    /// Works on one part.
+    fn do_part(&self, bio: &CryptBio<'_, 'ti>, number: u32, wait: bool) -> Result<(), Failure> {
+        let Io {
             sector,
-            step,
-            tags,
-            again: None,
-        })
-        .submitted(|bio| match writing {
-            true if self.is_async(&bio) => bio.queue(self.crypt_queue),
-            true if self.options.no_write_workqueue => self.write(bio, Where::Submitter),
-            true => self.write(bio, Where::SubmitterIfQuick),
-            false => self.read(bio, false),
-        })
+            buffer,
+            parts,
+            ..
+        } = bio.data();
+        let start = number.wrapping_mul(parts.len);
+        let input = bio.cursor().range(start, parts.len);
+        let output = buffer
+            .as_ref()
+            .map_or_else(|| bio.cursor(), BufferBio::cursor)
+            .range(start, parts.len);
+
+        self.convert(
+            self.keyed.get(bio),
+            Conversion {
+                writing: buffer.is_some(),
+                input,
+                output,
+                tags: None,
+                sector: sector.wrapping_add(Sector::from(start >> 9)),
+                wait,
+                yields: wait,
+            },
+        )
+    }
+
+    /// Works on the parts that were put off.
+    fn do_put_off<'call>(&self, bio: CryptBio<'call, 'ti>) -> Fate<'call> {
+        let put_off = bio.data().parts.put_off.load(Relaxed);
+        let mut numbers =
+            (0..bio.data().parts.count).filter(|number| put_off & 1u32.wrapping_shl(*number) != 0);
+
+        if numbers.all(|number| self.do_part(&bio, number, true).is_ok()) {
+            self.finish_parts(bio)
+        } else {
+            bio.end(Status::IOERR)
+        }
+    }
+
+    fn finish_parts<'call>(&self, mut bio: CryptBio<'call, 'ti>) -> Fate<'call> {
+        match bio.data_mut().buffer.take() {
+            Some(buffer) => bio.submit(buffer),
+            None => bio.end(Status::OK),
+        }
+    }
+
+    /// Gives a bio to another CPU.
+    fn hand_over<'call>(&self, mut bio: CryptBio<'call, 'ti>) -> Fate<'call> {
+        let shelf = if bio.op().is_write() {
+            self.writes
+        } else {
+            self.reads
+        };
+
+        bio.data_mut().from = Some(self.spread.begin());
+        bio.share(shelf)
     }
 
     #[inline]
@@ -166,10 +305,22 @@ impl<'ti> CryptTarget<'ti> {
         if self.is_async(&bio) {
             bio.queue(self.crypt_queue)
         } else if !self.options.no_read_workqueue {
-            if dm::is_preemptible() {
-                self.decrypt(bio, Where::SubmitterIfQuick)
-            } else {
+            if !dm::is_preemptible() {
                 bio.queue(self.crypt_queue)
+            } else if bio.data().other {
+                self.hand_over(bio)
+            } else if self.has_parts(&mut bio, false) {
+                let count = bio.data().parts.count;
+
+                bio.in_parts(self.reads, count)
+            } else {
+                let helps = self.spread.wants_help();
+                let fate = self.decrypt(bio, Where::Quick);
+
+                if helps {
+                    self.reads.help();
+                }
+                fate
             }
         } else if dm::hard_irq_or_irqs_off() {
             bio.queue_bh()
@@ -241,7 +392,7 @@ impl<'ti> CryptTarget<'ti> {
     fn write<'call>(&self, mut bio: CryptBio<'call, 'ti>, place: Where) -> Fate<'call> {
         let sector = bio.data().sector;
         let to = self.start.wrapping_add(sector);
-        let wait = place != Where::SubmitterIfQuick;
+        let wait = place != Where::Quick;
         let Some(mut buffer) = self.buffers.new_bio(&bio, self.dev, to, wait) else {
             return if wait {
                 bio.end(Status::IOERR)
@@ -249,6 +400,12 @@ impl<'ti> CryptTarget<'ti> {
                 bio.queue(self.crypt_queue)
             };
         };
+        if place == Where::Quick && bio.data().from.is_none() && self.has_parts(&mut bio, true) {
+            let count = bio.data().parts.count;
+
+            bio.data_mut().buffer = Some(buffer);
+            return bio.in_parts(self.writes, count);
+        }
         let mut tags = bio.data_mut().tags.take();
         let keyed = self.keyed.get(&bio);
         let in_place = matches!(keyed.cipher, Kind::Aead(_));
@@ -270,7 +427,7 @@ impl<'ti> CryptTarget<'ti> {
                 tags: tags.as_mut(),
                 sector,
                 wait,
-                yields: !self.options.no_write_workqueue,
+                yields: place == Where::Queue && !self.options.no_write_workqueue,
             },
         );
 
@@ -296,12 +453,57 @@ impl<'ti> CryptTarget<'ti> {
 impl<'ti> HoldsBios<'ti> for CryptTarget<'ti> {
     type Data = Io<'ti>;
 
-    fn work<'call>(&self, bio: CryptBio<'call, 'ti>) -> Fate<'call> {
-        match bio.data().step {
+    fn work<'call>(&self, mut bio: CryptBio<'call, 'ti>) -> Fate<'call> {
+        let from = bio.data_mut().from.take();
+        let fate = match bio.data().step {
             Step::Read => self.read(bio, true),
             Step::Decrypt | Step::DecryptAgain => self.decrypt(bio, Where::Queue),
             Step::Write => self.write(bio, Where::Queue),
             Step::ReadAgain => self.read_again(bio),
+            Step::PutOff => self.do_put_off(bio),
+        };
+
+        if let Some(from) = from {
+            self.spread.end(from);
+        }
+        fate
+    }
+
+    fn quick<'call>(&self, mut bio: CryptBio<'call, 'ti>) -> Fate<'call> {
+        let from = bio.data_mut().from.take();
+        let fate = match bio.data().step {
+            Step::Write => self.write(bio, Where::Quick),
+            _ => self.decrypt(bio, Where::Quick),
+        };
+
+        if let Some(from) = from {
+            self.spread.end(from);
+        }
+        fate
+    }
+
+    fn part(&self, bio: &CryptBio<'_, 'ti>, number: u32) -> bool {
+        let parts = &bio.data().parts;
+
+        match self.do_part(bio, number, false) {
+            Ok(()) => return true,
+            Err(Failure::TryLater) => {
+                parts.put_off.fetch_or(1 << (number & 31), Relaxed);
+            }
+            Err(_) => parts.failed.store(true, Relaxed),
+        }
+        false
+    }
+
+    fn parts_done<'call>(&self, mut bio: CryptBio<'call, 'ti>, good: bool) -> Fate<'call> {
+        self.spread.end_parts(bio.data().parts.count);
+        if good {
+            self.finish_parts(bio)
+        } else if bio.data().parts.failed.load(Relaxed) {
+            bio.end(Status::IOERR)
+        } else {
+            bio.data_mut().step = Step::PutOff;
+            bio.queue(self.crypt_queue)
         }
     }
 
@@ -319,10 +521,6 @@ impl<'ti> HoldsBios<'ti> for CryptTarget<'ti> {
             bio.data_mut().again = Some(buffer);
         }
         self.read_done(bio)
-    }
-
-    fn has_tags(data: &Io<'ti>) -> bool {
-        data.tags.is_some()
     }
 
     fn tags<'a>(data: &'a mut Io<'ti>) -> Option<&'a mut Tags<'ti>> {

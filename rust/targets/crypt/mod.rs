@@ -9,7 +9,7 @@
 //!   and keys as they are written.
 //! - [`key`]: the key; [`mode`]: the ciphers that have it, and IV modes; [`iv`]: their arithmetic.
 //! - [`convert`]: a bio's data, sector by sector; [`io`]: the way of a bio; [`split`]: how large
-//!   one may be.
+//!   one may be; [`spread`]: which ones other CPUs work on.
 //! - [`ctr`]: making a target; [`status`]: what it says about itself.
 //!
 //! Mirrors `drivers/md/dm-crypt.c`, version 1.29.0.
@@ -24,11 +24,12 @@ mod options;
 mod scan;
 mod spec;
 mod split;
+mod spread;
 mod status;
 
-use self::{key::Key, key::Shape, mode::Keyed};
+use self::{key::Key, key::Shape, mode::Keyed, spread::Spread};
 use crate::{
-    dm::{self, prelude::*, Buffers, Held, Level, Settled, SubmitThread, Workqueue},
+    dm::{self, prelude::*, Buffers, Held, Level, Settled, Shelf, SubmitThread, Workqueue},
     mem::Pool,
 };
 use kernel::sync::{
@@ -85,6 +86,8 @@ pub(crate) struct CryptTarget<'ti> {
     zoned: bool,
     /// Whether the device below gains if writes come in order.
     lower_rotates: bool,
+    /// Whether the device below completes bios before it returns.
+    lower_is_synchronous: bool,
 
     key: Pin<KBox<Mutex<Key>>>,
     shape: Shape,
@@ -100,6 +103,9 @@ pub(crate) struct CryptTarget<'ti> {
     /// How many sectors of 512 bytes the tags of one block of the pool are for.
     tag_pool_sectors: u32,
 
+    spread: Spread,
+    reads: &'ti Shelf,
+    writes: &'ti Shelf,
     buffers: &'ti Buffers,
     io_queue: &'ti Workqueue,
     crypt_queue: &'ti Workqueue,
