@@ -418,7 +418,7 @@ impl<T: Transform> Request<'_, T> {
         // SAFETY: The lists are ours while the request is idle.
         set(unsafe { &mut (*lists).src }, [call.src]);
         // SAFETY: As above.
-        set(unsafe { &mut (*lists).dst }, [call.dst]);
+        set(unsafe { &mut (*lists).dst }, [*call.dst]);
         // SAFETY: The request is idle, and set up for these transforms.
         unsafe { transform.prepare(memory, &work) };
         let mut left = all;

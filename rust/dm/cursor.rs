@@ -148,6 +148,12 @@ impl<'a> CursorMut<'a> {
         Self(unsafe { Cursor::new(bio) })
     }
 
+    /// As [`Cursor::range`].
+    pub fn range(self, start: u32, len: u32) -> Self {
+        // INVARIANT: A part of what may be written may be written.
+        Self(self.0.range(start, len))
+    }
+
     /// The same walk, from here on, to read only.
     #[inline(always)]
     pub fn reader(&self) -> Cursor<'a> {

@@ -183,10 +183,11 @@ impl<'ti> CryptTarget<'ti> {
         } = bio.data();
         let start = number.wrapping_mul(parts.len);
         let input = bio.cursor().range(start, parts.len);
-        let output = buffer
-            .as_ref()
-            .map_or_else(|| bio.cursor(), BufferBio::cursor)
-            .range(start, parts.len);
+        let output = match buffer {
+            Some(buffer) => Some(buffer.cursor_mut()),
+            None => bio.cursor_mut(),
+        };
+        let output = output.ok_or(Failure::Io)?.range(start, parts.len);
 
         self.convert(
             self.keyed.get(bio),
