@@ -33,6 +33,8 @@ bool dm_rust_helper_schedule_work(struct work_struct *work);
 
 /* Log lines with the prefix of device mapper's own. */
 void dm_rust_helper_warn(const char *target, const char *message);
+void dm_rust_helper_info(const char *target, const char *message);
+void dm_rust_helper_log(const char *level, const char *target, const void *text);
 void dm_rust_helper_err(const char *target, const char *message);
 void dm_rust_helper_integrity_error(const char *target,
 				    struct block_device *bdev, sector_t sector);
@@ -66,8 +68,14 @@ void dm_rust_helper_free_pages(struct page *page, unsigned int len, mempool_t *p
 			       struct percpu_counter *counter);
 struct page *dm_rust_helper_alloc_compound(gfp_t gfp, unsigned int order);
 
+/* Bios from no pool, each entry of which is a page, or several, of its own. */
+struct bio *dm_rust_helper_new_bio(struct block_device *bdev, unsigned short vecs,
+				   blk_opf_t opf, gfp_t gfp);
+void dm_rust_helper_free_bio(struct bio *bio);
+
 static const gfp_t DM_RUST_GFP_NOIO = GFP_NOIO;
 static const gfp_t DM_RUST_GFP_NORETRY = __GFP_NORETRY;
+static const gfp_t DM_RUST_GFP_NOWARN = __GFP_NOWARN;
 static const gfp_t DM_RUST_GFP_NOMEMALLOC = __GFP_NOMEMALLOC;
 static const gfp_t DM_RUST_GFP_DIRECT_RECLAIM = __GFP_DIRECT_RECLAIM;
 
@@ -81,6 +89,14 @@ void dm_rust_helper_put_queue_id(int id);
 struct task_struct *dm_rust_helper_thread(int (*function)(void *data), void *data,
 					  const char *prefix, const char *name);
 void dm_rust_helper_thread_wait(struct llist_head *list);
+unsigned int dm_rust_helper_noio_save(void);
+void dm_rust_helper_noio_restore(unsigned int before);
+bool dm_rust_helper_may_wait_for_io(void);
+void dm_rust_helper_copy_page(struct page *to, size_t to_offset,
+			      struct page *from, size_t from_offset, size_t len);
+void dm_rust_helper_about_to_sleep(void);
+void dm_rust_helper_stay_awake(void);
+void dm_rust_helper_sleep_until(u64 nanoseconds);
 void dm_rust_helper_queue_bh_work(struct work_struct *work);
 
 /* Hashes and ciphers that the kernel's library has. */

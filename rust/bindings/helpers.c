@@ -14,6 +14,8 @@
 #include <linux/blk-integrity.h>
 #include <linux/blkdev.h>
 #include <linux/fips.h>
+#include <linux/highmem.h>
+#include <linux/hrtimer.h>
 #include <linux/idr.h>
 #include <linux/key-type.h>
 #include <linux/key.h>
@@ -21,6 +23,7 @@
 #include <linux/kthread.h>
 #include <linux/llist.h>
 #include <linux/module.h>
+#include <linux/sched/mm.h>
 
 sector_t dm_rust_helper_bdev_nr_sectors(struct block_device *bdev)
 {
@@ -50,6 +53,16 @@ bool dm_rust_helper_schedule_work(struct work_struct *work)
 void dm_rust_helper_warn(const char *target, const char *message)
 {
 	printk(KERN_WARNING DM_NAME ": %s: %s\n", target, message);
+}
+
+void dm_rust_helper_info(const char *target, const char *message)
+{
+	printk(KERN_INFO DM_NAME ": %s: %s\n", target, message);
+}
+
+void dm_rust_helper_log(const char *level, const char *target, const void *text)
+{
+	printk("%s" DM_NAME ": %s: %pA\n", level, target, text);
 }
 
 void dm_rust_helper_err(const char *target, const char *message)
@@ -207,6 +220,26 @@ struct page *dm_rust_helper_alloc_compound(gfp_t gfp, unsigned int order)
 			   __GFP_NOWARN | __GFP_COMP, order);
 }
 
+struct bio *dm_rust_helper_new_bio(struct block_device *bdev, unsigned short vecs,
+				   blk_opf_t opf, gfp_t gfp)
+{
+	struct bio *bio = bio_kmalloc(vecs, gfp);
+
+	if (bio)
+		bio_init_inline(bio, bdev, vecs, opf);
+	return bio;
+}
+
+void dm_rust_helper_free_bio(struct bio *bio)
+{
+	unsigned int i;
+
+	for (i = 0; i < bio->bi_vcnt; i++)
+		put_page(bio->bi_io_vec[i].bv_page);
+	bio_uninit(bio);
+	kfree(bio);
+}
+
 struct workqueue_struct *dm_rust_helper_queue(const char *prefix, const char *name,
 					      int id, bool high_priority,
 					      bool per_cpu, bool cpu_intensive,
@@ -253,6 +286,49 @@ void dm_rust_helper_thread_wait(struct llist_head *list)
 	set_current_state(TASK_INTERRUPTIBLE);
 	if (llist_empty(list) && !kthread_should_stop())
 		schedule();
+	__set_current_state(TASK_RUNNING);
+}
+
+unsigned int dm_rust_helper_noio_save(void)
+{
+	return memalloc_noio_save();
+}
+
+void dm_rust_helper_noio_restore(unsigned int before)
+{
+	memalloc_noio_restore(before);
+}
+
+bool dm_rust_helper_may_wait_for_io(void)
+{
+	return !current->bio_list && in_task() && !irqs_disabled();
+}
+
+void dm_rust_helper_copy_page(struct page *to, size_t to_offset,
+			      struct page *from, size_t from_offset, size_t len)
+{
+	memcpy_page(to, to_offset, from, from_offset, len);
+}
+
+void dm_rust_helper_about_to_sleep(void)
+{
+	set_current_state(TASK_INTERRUPTIBLE);
+}
+
+void dm_rust_helper_stay_awake(void)
+{
+	__set_current_state(TASK_RUNNING);
+}
+
+/* After dm_rust_helper_about_to_sleep(): returns when it is time or the task was woken. */
+void dm_rust_helper_sleep_until(u64 nanoseconds)
+{
+	ktime_t time = nanoseconds;
+
+	if (nanoseconds > KTIME_MAX)
+		schedule();
+	else
+		schedule_hrtimeout(&time, HRTIMER_MODE_ABS);
 	__set_current_state(TASK_RUNNING);
 }
 

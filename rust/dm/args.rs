@@ -3,7 +3,11 @@
 //! The arguments of a table line or a message.
 
 use super::{parse, CtrError, CtrResult, Sector};
-use core::slice;
+use core::{
+    fmt::{self, Write},
+    ops::RangeInclusive,
+    slice,
+};
 use kernel::{ffi::c_char, prelude::*};
 
 /// The arguments that are left, first to last.
@@ -77,6 +81,37 @@ impl<'a> Args<'a> {
         // SAFETY: By the type invariants each is a string that lives for `'a`.
         Ok(argv.map(|arg| Arg(unsafe { CStr::from_char_ptr(arg) })))
     }
+
+    /// The next argument, a number within `range`. `dm_read_arg()` in C.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` with `message`, also if there is none.
+    pub fn read(&mut self, range: RangeInclusive<u32>, message: &'static CStr) -> CtrResult<u32> {
+        self.next()
+            .and_then(|arg| arg.scan_u32())
+            .filter(|value| range.contains(value))
+            .ok_or(CtrError::new(EINVAL, message))
+    }
+
+    /// As [`read`](Self::read), the number of arguments that follow: no more than there are.
+    /// `dm_read_arg_group()` in C.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub fn read_group(
+        &mut self,
+        range: RangeInclusive<u32>,
+        message: &'static CStr,
+    ) -> CtrResult<u32> {
+        self.read(range, message).and_then(|count| {
+            if count as usize > self.len() {
+                return Err(CtrError::new(EINVAL, message));
+            }
+            Ok(count)
+        })
+    }
 }
 
 impl<'a> Iterator for Args<'a> {
@@ -92,9 +127,21 @@ impl<'a> Iterator for Args<'a> {
     }
 }
 
-/// One argument.
+/// One argument. As text, what is not UTF-8 in it is replaced.
 #[derive(Clone, Copy)]
 pub struct Arg<'a>(&'a CStr);
+
+impl fmt::Display for Arg<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_bytes().utf8_chunks().try_for_each(|chunk| {
+            f.write_str(chunk.valid())?;
+            match chunk.invalid() {
+                [] => Ok(()),
+                _ => f.write_char(char::REPLACEMENT_CHARACTER),
+            }
+        })
+    }
+}
 
 impl<'a> Arg<'a> {
     /// The bytes, without the NUL.
@@ -117,6 +164,22 @@ impl<'a> Arg<'a> {
     /// `EINVAL` with `message`.
     pub fn sector(&self, message: &'static CStr) -> CtrResult<Sector> {
         parse::scan_u64(self.as_bytes()).ok_or(CtrError::new(EINVAL, message))
+    }
+
+    /// The number that `sscanf(arg, "%llu%c", …)` finds if it returns 1.
+    pub fn scan_u64(&self) -> Option<u64> {
+        parse::scan_u64(self.as_bytes())
+    }
+
+    /// The number that `sscanf(arg, "%u%c", …)` finds if it returns 1: what does not fit in 32 bits
+    /// is dropped.
+    pub fn scan_u32(&self) -> Option<u32> {
+        self.scan_u64().map(|value| value as u32)
+    }
+
+    /// Whether the argument is `text`, in capitals or not. `strcasecmp()` in C.
+    pub fn is(&self, text: &[u8]) -> bool {
+        self.as_bytes().eq_ignore_ascii_case(text)
     }
 
     /// A 32-bit number, in decimal, if `kstrtouint(arg, 10, …)` takes it.

@@ -82,6 +82,12 @@ macro_rules! bio_properties {
             OpFlags(self.raw().bi_opf & !Op::MASK)
         }
 
+        /// Operation and flags as one number, `bi_opf` in C.
+        #[inline(always)]
+        pub fn op_and_flags(&self) -> u32 {
+            self.raw().bi_opf
+        }
+
         /// How many bytes.
         #[inline(always)]
         pub fn size(&self) -> u32 {
@@ -100,6 +106,10 @@ macro_rules! bio_properties {
         pub fn number(&self) -> u32 {
             // SAFETY: By the type invariants the bio is one of device mapper's.
             unsafe { bindings::dm_bio_get_target_bio_nr(self.bio.as_ptr()) }
+        }
+
+        pub(super) fn as_raw(&self) -> *mut bindings::bio {
+            self.bio.as_ptr()
         }
 
         /// The target's own data of this bio.
@@ -354,6 +364,18 @@ impl Op {
 
     pub(super) fn from_raw(opf: u32) -> Self {
         Self(opf & Self::MASK)
+    }
+
+    /// Whether it concerns zones as such, as `op_is_zone_mgmt()` in C.
+    pub fn is_zone_management(self) -> bool {
+        matches!(
+            self,
+            Self::ZONE_OPEN
+                | Self::ZONE_CLOSE
+                | Self::ZONE_FINISH
+                | Self::ZONE_RESET
+                | Self::ZONE_RESET_ALL
+        )
     }
 
     /// Whether it comes with data, if it has any bytes. `bio_has_data()` in C.

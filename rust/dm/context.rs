@@ -3,6 +3,7 @@
 //! Where code runs, and what it tells the kernel log.
 
 use crate::bindings;
+use core::{fmt, ptr};
 use kernel::prelude::*;
 
 /// Whether this is a hard interrupt, or interrupts are off: no place for ciphers.
@@ -61,10 +62,31 @@ pub fn cond_resched() {
 /// How bad it is.
 #[derive(Clone, Copy)]
 pub enum Level {
+    /// `DMINFO()` in C.
+    Info,
     /// `DMWARN()` in C.
     Warning,
     /// `DMERR()` in C.
     Error,
+}
+
+/// As [`log`], with text that is made for it.
+pub fn log_text(level: Level, target: &CStr, text: fmt::Arguments<'_>) {
+    let level = match level {
+        Level::Info => bindings::KERN_INFO.as_ptr(),
+        Level::Warning => bindings::KERN_WARNING.as_ptr(),
+        Level::Error => bindings::KERN_ERR.as_ptr(),
+    };
+
+    // SAFETY: The first two are strings. The text is what `%pA` of the kernel takes; it is read
+    // before the call returns.
+    unsafe {
+        bindings::dm_rust_helper_log(
+            level.cast(),
+            target.as_char_ptr(),
+            ptr::from_ref(&text).cast(),
+        )
+    };
 }
 
 /// A line for the kernel log, with device mapper's prefix and the name of the target.
@@ -73,6 +95,8 @@ pub fn log(level: Level, target: &CStr, message: &CStr) {
 
     match level {
         // SAFETY: Both are strings.
+        Level::Info => unsafe { bindings::dm_rust_helper_info(target, message) },
+        // SAFETY: As above.
         Level::Warning => unsafe { bindings::dm_rust_helper_warn(target, message) },
         // SAFETY: As above.
         Level::Error => unsafe { bindings::dm_rust_helper_err(target, message) },

@@ -6,6 +6,7 @@ use super::{
     buffers::Buffers,
     device::{self, Device},
     event::{EventList, TableEvent},
+    later::Agenda,
     queue::{QueueId, QueueOptions, Shelf, SubmitThread, Workqueue},
     settled::{Gate, Settled},
     Arg, DmTarget, Sector,
@@ -98,6 +99,7 @@ struct Extras {
     shelves: KVec<KBox<Shelf>>,
     buffers: KVec<Pin<KBox<Buffers>>>,
     pools: KVec<Pin<KBox<Pool>>>,
+    agendas: KVec<Pin<KBox<Agenda>>>,
     queue_id: Option<QueueId>,
 }
 
@@ -124,6 +126,10 @@ impl Resources {
             return;
         };
 
+        for agenda in &extras.agendas {
+            // SAFETY: Only bios are put off, and the caller says that there are none.
+            unsafe { agenda.stop() };
+        }
         for thread in &extras.threads {
             // SAFETY: Only bios are pushed, and the caller says that there are none.
             unsafe { thread.stop() };
@@ -166,6 +172,7 @@ impl Resources {
                     shelves: KVec::new(),
                     buffers: KVec::new(),
                     pools: KVec::new(),
+                    agendas: KVec::new(),
                     queue_id: None,
                 },
                 GFP_KERNEL,
@@ -463,6 +470,32 @@ impl<'ti> Constructor<'ti> {
         unsafe { thread.start(prefix, name, high_priority) }
             .map_err(|e| CtrError::new(e, message))?;
         Ok(thread)
+    }
+
+    /// A thread for bios that are put off, named `PREFIX/DEVICE`.
+    ///
+    /// # Errors
+    ///
+    /// That it cannot be started, with `message`.
+    pub fn agenda(&mut self, prefix: &CStr, message: &'static CStr) -> CtrResult<&'ti Agenda> {
+        let failed = CtrError::new(ENOMEM, message);
+        let name = NonNull::from(self.device_name());
+        let extras = self.resources.extras()?;
+        let agenda = KBox::pin_init(Agenda::new(), GFP_KERNEL).map_err(|_| failed)?;
+        let pointer = NonNull::from(&*agenda);
+
+        extras
+            .agendas
+            .push(agenda, GFP_KERNEL)
+            .map_err(|_| failed)?;
+        // SAFETY: `Resources` hold the agenda until the target was dropped: not before the end of
+        // `'ti`.
+        let agenda: &'ti Agenda = unsafe { pointer.as_ref() };
+        // SAFETY: The name stays as long as the device.
+        let name = unsafe { name.as_ref() };
+        // SAFETY: `Resources::stop` is called before the agenda is freed, which is in a box.
+        unsafe { agenda.start(prefix, name) }.map_err(|e| CtrError::new(e, message))?;
+        Ok(agenda)
     }
 
     /// Pools of bios and pages.

@@ -74,6 +74,72 @@ impl<'a> Cursor<'a> {
         self
     }
 
+    /// A walk from a position on.
+    ///
+    /// # Safety
+    ///
+    /// That is a position in `table` with `size` bytes from there on, and the table stays as it is
+    /// for `'a`.
+    pub(super) unsafe fn at(
+        table: *const bindings::bio_vec,
+        size: u32,
+        index: u32,
+        done: u32,
+    ) -> Self {
+        // INVARIANT: As the caller says.
+        Self {
+            table,
+            iter: bindings::bvec_iter {
+                bi_sector: 0,
+                bi_size: size,
+                bi_idx: index,
+                bi_bvec_done: done,
+            },
+            _bio: PhantomData,
+        }
+    }
+
+    /// The next bytes, as many as lie in one page, but at most `most`.
+    pub fn next_part(&mut self, most: u32) -> Option<Segment<'a>> {
+        if self.iter.bi_size == 0 || most == 0 {
+            return None;
+        }
+        // SAFETY: By the type invariants something is left, so the entry is there.
+        let vec = unsafe { &*self.table.add(self.iter.bi_idx as usize) };
+        let at = vec.bv_offset.wrapping_add(self.iter.bi_bvec_done);
+        let offset = at % PAGE_SIZE;
+        let here = vec.bv_len.wrapping_sub(self.iter.bi_bvec_done);
+        let here = here
+            .min(self.iter.bi_size)
+            .min(PAGE_SIZE.wrapping_sub(offset))
+            .min(most);
+        let page = vec.bv_page.wrapping_add((at / PAGE_SIZE) as usize);
+
+        self.iter.bi_size = self.iter.bi_size.wrapping_sub(here);
+        self.iter.bi_bvec_done = self.iter.bi_bvec_done.wrapping_add(here);
+        if self.iter.bi_bvec_done >= vec.bv_len {
+            self.iter.bi_bvec_done = 0;
+            self.iter.bi_idx = self.iter.bi_idx.wrapping_add(1);
+        }
+        // SAFETY: By the type invariants the memory is there for `'a`.
+        Some(unsafe { Segment::new(page, offset, here) })
+    }
+
+    /// Leaves out `len` bytes, or all that are left.
+    pub fn skip(&mut self, len: u32) {
+        let mut left = len;
+
+        while let Some(part) = self.next_part(left) {
+            left = left.saturating_sub(part.len());
+        }
+    }
+
+    /// Byte `index`, counted from here on.
+    pub fn skip_to(&mut self, index: u32) -> Option<Segment<'a>> {
+        self.skip(index);
+        self.next_part(1)
+    }
+
     /// How many bytes are left.
     #[inline(always)]
     pub fn left(&self) -> u32 {

@@ -68,15 +68,18 @@ mod args;
 mod bio;
 mod buffers;
 mod context;
+mod copied;
 mod ctr;
 mod cursor;
 mod dax;
 mod device;
+mod direct;
 mod event;
 mod held;
 mod ioctl;
 mod iterate;
 mod keyring;
+mod later;
 mod limits;
 pub(crate) mod parse;
 mod per_bio;
@@ -86,6 +89,7 @@ mod request;
 mod settled;
 mod status;
 mod target;
+mod time;
 mod vtable;
 mod zones;
 
@@ -95,24 +99,28 @@ pub use self::{
     buffers::{BufferBio, Buffers, DoneBuffer, Tags},
     context::{
         cond_resched, hard_irq_or_irqs_off, in_interrupt, is_preemptible, jiffies, log,
-        online_cpus, possible_cpus, this_cpu, Level,
+        log_text, online_cpus, possible_cpus, this_cpu, Level,
     },
+    copied::CopiedBio,
     ctr::{Constructor, CtrError, CtrResult},
     cursor::{Cursor, CursorMut},
     device::{Device, IntegrityProfile},
+    direct::{Sectors, WithoutIo},
     event::TableEvent,
     held::{Fate, Held, HeldBio, HoldsBios},
     ioctl::Ioctl,
     iterate::{Callout, Stop},
     keyring::{is_as_crypt, max_request_sizes, read_key},
+    later::{Agenda, DueBio, Next, PutOff, PutsOff},
     limits::QueueLimits,
-    per_bio::PerBioData,
+    per_bio::{KeepsStart, PerBioData},
     queue::{QueueOptions, Shelf, SubmitThread, Workqueue},
     registration::{alias_bytes, aliases_len, Names, Registered, Registration, TargetList},
     request::{MappedRequest, Request},
     settled::{Gate, Settled},
     status::{StatusLine, StatusType},
     target::{DmTarget, Features, Sector, Target, TargetType},
+    time::Moment,
     zones::ZoneReport,
 };
 

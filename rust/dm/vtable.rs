@@ -171,7 +171,7 @@ unsafe extern "C" fn ctr<T: TargetType>(
             // SAFETY: The constructor has `ti` to itself.
             let target = unsafe { &mut *ti.as_ptr() };
             target.private = instance.cast();
-            target.per_io_data_size = const { per_bio::size::<PerBioOf<T>>() };
+            target.per_io_data_size = const { per_bio::size::<TargetOf<T>, PerBioOf<T>>() };
             0
         }
         Err(error) => {

@@ -7,7 +7,7 @@ use core::{
     marker::PhantomData,
     ops::Deref,
     slice,
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    sync::atomic::{AtomicU32, AtomicU8, Ordering::Relaxed},
 };
 
 /// A piece of a page, which others may read and write at the same time: the page of a bio may be
@@ -140,6 +140,29 @@ impl<'a> SegmentMut<'a> {
         let segment = unsafe { Segment::new(page, offset as u32, bytes.len() as u32) };
         // SAFETY: It is borrowed to be written.
         unsafe { Self::new(segment) }
+    }
+
+    /// Writes one byte. Returns whether it lies within.
+    pub fn store_byte(&self, index: u32, value: u8) -> bool {
+        if index >= self.0.len {
+            return false;
+        }
+        let at = self.0.offset.wrapping_add(index);
+        let page = self
+            .0
+            .page
+            .wrapping_add((at as usize) / kernel::page::PAGE_SIZE);
+        // SAFETY: By the type invariants the page is there, and may be written.
+        let base = unsafe { bindings::kmap_local_page(page) };
+        // SAFETY: The offset lies within the page.
+        let byte = unsafe { base.cast::<u8>().add(at as usize % kernel::page::PAGE_SIZE) };
+        // SAFETY: The memory is there, mapped until the call below. Whoever else uses it does so
+        // through atomics, from C or from outside of the kernel.
+        unsafe { &*byte.cast::<AtomicU8>() }.store(value, Relaxed);
+
+        // SAFETY: This undoes the mapping above, the last one of this task.
+        unsafe { bindings::kunmap_local(base) };
+        true
     }
 
     /// Calls `f` with the memory as words, in the byte order of the machine. Nothing if it is not
