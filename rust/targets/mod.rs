@@ -11,6 +11,7 @@ crate::dm::targets! {
     counter::Counter,
     crypt::Crypt,
     error::Error,
+    flakey::Flakey,
     linear::Linear,
     stand_in::StandIn,
     striped::Striped,

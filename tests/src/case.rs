@@ -2,7 +2,12 @@
 
 //! A test, and how it is run.
 
-use crate::{cleanup, deadline::Deadline, kmsg::KernelLog, module::Module};
+use crate::{
+    cleanup,
+    deadline::Deadline,
+    kmsg::KernelLog,
+    module::{modprobe, Module},
+};
 use anyhow::{anyhow, Result};
 use libtest_mimic::{Completion, Failed, Trial};
 use std::cell::RefCell;
@@ -17,6 +22,8 @@ use std::time::{Duration, Instant};
 pub struct Env {
     /// The module under test; `None` to compare the in-tree targets with themselves.
     pub module: Option<Module>,
+    /// Where the in-tree targets are that the kernel was built without.
+    pub twins: PathBuf,
     /// The `dmrs` tool, if its tests are to run.
     pub dmrs: Option<PathBuf>,
     /// Fail, rather than ignore, a test that lacks a device or a tool.
@@ -90,6 +97,26 @@ impl Ctx {
     }
 }
 
+impl Ctx {
+    /// Sees to it that an in-tree target is there: from a module of the kernel's, or one that was
+    /// built from its source for these tests.
+    pub fn need_twin(&self, name: &str) -> Result<()> {
+        let is_there = || -> Result<bool> {
+            let targets = crate::dm::targets()?;
+            Ok(targets.iter().any(|(target, _)| target == name))
+        };
+        let module = format!("dm-{name}");
+        if is_there()? || (modprobe(&module, &[]).is_ok() && is_there()?) {
+            return Ok(());
+        }
+        let file = self.env.twins.join(format!("{module}.ko"));
+        if !file.exists() {
+            return Err(skip(format!("the kernel has no {module}, nor is it built")));
+        }
+        Module::new(&file).ensure_loaded()
+    }
+}
+
 /// Why a test cannot be run on this boot.
 #[derive(Debug)]
 pub struct Skip(pub String);
@@ -134,6 +161,21 @@ impl Case {
     /// Changes the time limit, in seconds.
     pub fn limit(mut self, seconds: u64) -> Case {
         self.limit = Duration::from_secs(seconds);
+        self
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Has it begin with something else.
+    pub fn after(mut self, first: impl FnOnce(&Ctx) -> Result<()> + Send + 'static) -> Case {
+        let run = self.run;
+        self.run = Box::new(move |ctx| {
+            first(ctx)?;
+            run(ctx)
+        });
         self
     }
 

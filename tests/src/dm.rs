@@ -337,6 +337,11 @@ impl MappedDevice {
 
     /// Sends a message to the target at `sector`.
     pub fn message(&self, sector: u64, message: &str) -> io::Result<()> {
+        self.ask(sector, message).map(drop)
+    }
+
+    /// As [`MappedDevice::message`], for one that may be answered.
+    pub fn ask(&self, sector: u64, message: &str) -> io::Result<Option<String>> {
         let mut data = sector.to_ne_bytes().to_vec();
         data.extend_from_slice(message.as_bytes());
         data.push(0);
@@ -345,7 +350,8 @@ impl MappedDevice {
             data: &data,
             ..DmRequest::default()
         };
-        ask(&self.control, DM_TARGET_MSG_CMD, &request).map(drop)
+        let reply = ask(&self.control, DM_TARGET_MSG_CMD, &request)?;
+        Ok(reply.has(DM_DATA_OUT_FLAG).then(|| text(&reply.data)))
     }
 
     /// Removes it, without trying again.

@@ -65,6 +65,27 @@ fn common_cases(target: &'static Target, order: Order) -> Vec<Case> {
     cases
 }
 
+/// What of the common tests is run for a target that few use: some of each kind, and all of them
+/// with `long`.
+pub fn unless_long(
+    long: bool,
+    cases: impl IntoIterator<Item = Case>,
+) -> impl Iterator<Item = Case> {
+    const ALWAYS: [&str; 8] = [
+        "::status::version",
+        "::status::lines",
+        "::limits::null_cache",
+        "::limits::scsi_integrity",
+        "::bios::ram",
+        "::ioctls::ram",
+        "::refusal::undone",
+        "::zones::null",
+    ];
+    cases
+        .into_iter()
+        .filter(move |case| long || ALWAYS.iter().any(|name| case.name().ends_with(name)))
+}
+
 /// For a target that stands on nothing one kind of lower device is as good as all.
 fn kinds<'a>(target: &Target, kinds: &'a [(&'a str, Kind)]) -> &'a [(&'a str, Kind)] {
     match target.shapes.iter().all(|s| s.lowers == 0) {

@@ -19,6 +19,7 @@ mod counter;
 mod crypt;
 mod debug_kernel;
 mod error;
+mod flakey;
 mod fuzz;
 mod harness;
 mod linear;
@@ -35,6 +36,9 @@ struct Options {
     /// themselves, which tests the tests.
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
+    /// Where the in-tree targets are that the kernel was built without, as modules.
+    #[arg(long, value_name = "DIR", default_value = "/dm-rust/build/twins")]
+    twins: PathBuf,
     /// The `dmrs` tool; without it, its tests are ignored.
     #[arg(long, value_name = "FILE")]
     dmrs: Option<PathBuf>,
@@ -47,6 +51,9 @@ struct Options {
     /// Run only a share of the tests: `2/3` for every third one, from the second on.
     #[arg(long, value_name = "N/OF", default_value = "1/1")]
     part: Part,
+    /// Also run what takes long: all common tests of the targets that few use, and more power cuts.
+    #[arg(long, env = "LONG", value_parser = clap::builder::FalseyValueParser::new())]
+    long: bool,
     /// What the random tables are made of; `RUN:TABLE` begins with that table.
     #[arg(long, env = "SEED", default_value = fuzz::SEED)]
     seed: Seed,
@@ -64,6 +71,7 @@ fn all(options: &Options) -> Vec<Case> {
     cases.extend(striped::cases());
     cases.extend(zero::cases());
     cases.extend(error::cases());
+    cases.extend(flakey::cases(options.long));
     cases.extend(fuzz::cases(options.seed, options.rounds));
     cases.extend(crypt::cases());
     // Each takes longer than one of the targets that only pass requests on.
@@ -133,6 +141,7 @@ fn main() -> ExitCode {
     options.runner.test_threads = Some(1);
     let env = Arc::new(Env {
         module: options.module.as_deref().map(Module::new),
+        twins: options.twins.clone(),
         dmrs: options.dmrs.clone(),
         require_all: options.require_all,
     });
