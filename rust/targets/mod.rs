@@ -10,6 +10,7 @@ mod stripes;
 crate::dm::targets! {
     counter::Counter,
     crypt::Crypt,
+    delay::Delay,
     error::Error,
     flakey::Flakey,
     linear::Linear,

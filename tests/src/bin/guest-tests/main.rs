@@ -18,6 +18,7 @@ use std::sync::Arc;
 mod counter;
 mod crypt;
 mod debug_kernel;
+mod delay;
 mod error;
 mod flakey;
 mod fuzz;
@@ -71,6 +72,7 @@ fn all(options: &Options) -> Vec<Case> {
     cases.extend(striped::cases());
     cases.extend(zero::cases());
     cases.extend(error::cases());
+    cases.extend(delay::cases(options.long));
     cases.extend(flakey::cases(options.long));
     cases.extend(fuzz::cases(options.seed, options.rounds));
     cases.extend(crypt::cases());
