@@ -11,6 +11,7 @@ crate::dm::targets! {
     counter::Counter,
     crypt::Crypt,
     delay::Delay,
+    dust::Dust,
     error::Error,
     flakey::Flakey,
     linear::Linear,

@@ -19,6 +19,7 @@ mod counter;
 mod crypt;
 mod debug_kernel;
 mod delay;
+mod dust;
 mod error;
 mod flakey;
 mod fuzz;
@@ -72,6 +73,7 @@ fn all(options: &Options) -> Vec<Case> {
     cases.extend(striped::cases());
     cases.extend(zero::cases());
     cases.extend(error::cases());
+    cases.extend(dust::cases(options.long));
     cases.extend(delay::cases(options.long));
     cases.extend(flakey::cases(options.long));
     cases.extend(fuzz::cases(options.seed, options.rounds));
