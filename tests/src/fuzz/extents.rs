@@ -24,6 +24,19 @@ pub fn extents(status: &[Line]) -> Option<Vec<Extent>> {
         let words: Vec<_> = line.params.split(' ').collect();
         let pairs = match line.target.as_str() {
             "linear" => &words[..],
+            // Each way of `delay` may have a device of its own.
+            "delay" => {
+                for way in words.chunks(3) {
+                    let [device, start, _] = way else { return None };
+                    extents.push(Extent {
+                        device: (*device).to_owned(),
+                        start: start.parse().ok()?,
+                        len: line.len,
+                    });
+                }
+                continue;
+            }
+            "flakey" | "dust" => words.get(..2)?,
             "striped" => words.get(2..)?,
             super::CRYPT => words.get(3..5)?,
             "error" | "zero" => continue,
@@ -66,6 +79,8 @@ mod tests {
             line(0, 8, "linear", "a 5"),
             line(8, 8, "zero", ""),
             line(16, 24, "striped", "3 4 a 1 b 2 a 13"),
+            line(48, 8, "flakey", "d 1 2 3 0"),
+            line(56, 8, "delay", "e 1 0 f 2 0"),
             line(40, 8, "crypt", "aes 00 7 c 4 1 allow_discards"),
         ];
         let found = extents(&table).unwrap();
@@ -77,6 +92,9 @@ mod tests {
                 ("a", 1, 8),
                 ("b", 2, 8),
                 ("a", 13, 8),
+                ("d", 1, 8),
+                ("e", 1, 8),
+                ("f", 2, 8),
                 ("c", 4, 8)
             ]
         );

@@ -122,9 +122,12 @@ impl Generator<'_> {
 
     fn line(&mut self) {
         let device = pick(self.rng, &self.devices);
-        match self.rng.u32(..10) {
+        match self.rng.u32(..13) {
             0..4 => self.linear(device),
             4..8 if self.unit < ZONE => self.striped(),
+            9 => self.one_device(device, "flakey"),
+            10 => self.one_device(device, "delay"),
+            11 if self.unit < ZONE => self.one_device(device, "dust"),
             8 if self.unit < ZONE => {
                 let len = self.length();
                 self.push(len, "zero", String::new());
@@ -186,6 +189,42 @@ impl Generator<'_> {
             }
             None => self.push(len, "error", String::new()),
         }
+    }
+
+    /// A line of a target that maps as `linear` does, and does something beside that.
+    fn one_device(&mut self, device: usize, target: &str) {
+        let len = self.length();
+        let Some(start) = self.place(device, len) else {
+            return self.push(len, "error", String::new());
+        };
+        let device = device_form(self.rng, device);
+        let more = match target {
+            // The same at any time.
+            "flakey" => pick(
+                self.rng,
+                &[
+                    "3600 0",
+                    "0 1",
+                    "0 1 1 error_reads",
+                    "0 1 1 error_writes",
+                    "0 1 1 drop_writes",
+                    "0 1 5 corrupt_bio_byte 9 r 7 0",
+                    "0 1 5 corrupt_bio_byte 513 w 7 0",
+                ],
+            )
+            .to_owned(),
+            "delay" => match self.rng.u32(..4) {
+                0 => format!("0 {device} {start} 1"),
+                1 => format!("1 {device} {start} 0 {device} {start} 2"),
+                _ => pick(self.rng, &["0", "1"]).to_owned(),
+            },
+            _ => {
+                // A block is no larger than the line.
+                let most = len.checked_ilog2().unwrap_or(0).min(6);
+                (512_u64 << self.rng.u32(..=most)).to_string()
+            }
+        };
+        self.push(len, target, format!("{device} {start} {more}"));
     }
 
     fn striped(&mut self) {
@@ -285,7 +324,9 @@ mod tests {
                 at += line.len;
             }
             let extents = extents(&status(&table)).unwrap();
-            assert!(!overlap(&extents), "{table:?}");
+            // Requests of different kinds go different ways to the same place.
+            let ways = table.iter().any(|line| line.target == "delay");
+            assert!(ways || !overlap(&extents), "{table:?}");
             for extent in extents {
                 let device = extent.device.trim_matches(['{', '}']);
                 let spec = POOL[device.parse::<usize>().unwrap()];

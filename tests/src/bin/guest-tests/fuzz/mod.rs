@@ -128,6 +128,9 @@ struct Fuzzer<'a> {
 impl<'a> Fuzzer<'a> {
     fn new(ctx: &'a Ctx, twist: Box<Twist>) -> Result<Fuzzer<'a>> {
         modprobe("dm-zero", &[])?;
+        for name in ["flakey", "delay", "dust"] {
+            ctx.need_twin(name)?;
+        }
         let [theirs, ours] = Pool::both()?;
         let fuzzer = Fuzzer {
             ctx,
