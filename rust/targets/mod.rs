@@ -15,6 +15,7 @@ crate::dm::targets! {
     error::Error,
     flakey::Flakey,
     linear::Linear,
+    powercut::Powercut,
     stand_in::StandIn,
     striped::Striped,
     zero::Zero,

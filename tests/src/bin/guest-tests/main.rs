@@ -26,6 +26,7 @@ mod fuzz;
 mod harness;
 mod linear;
 mod module;
+mod powercut;
 mod striped;
 mod tool;
 mod zero;
@@ -76,6 +77,7 @@ fn all(options: &Options) -> Vec<Case> {
     cases.extend(dust::cases(options.long));
     cases.extend(delay::cases(options.long));
     cases.extend(flakey::cases(options.long));
+    cases.extend(powercut::cases(options.long));
     cases.extend(fuzz::cases(options.seed, options.rounds));
     cases.extend(crypt::cases());
     // Each takes longer than one of the targets that only pass requests on.

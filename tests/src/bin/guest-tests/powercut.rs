@@ -1,0 +1,727 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of `rust-powercut`. It has no in-tree twin: what is on the device is compared with what a
+//! disk with a volatile cache may have.
+
+use anyhow::{bail, ensure, Context, Result};
+use dm_rust_tests::case::{case, Case, Ctx};
+use dm_rust_tests::disk::{digest, pattern, Disk, Mode};
+use dm_rust_tests::dm::{line, outcome, table_text, MappedDevice, Suspend};
+use dm_rust_tests::fs::{self, Mounted};
+use dm_rust_tests::lower::{self, Lower};
+use dm_rust_tests::process;
+use fastrand::Rng;
+use rustix::io::ReadWriteFlags;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const TARGET: &str = "rust-powercut";
+const SECTORS: u64 = 2048;
+
+fn create(lower: &Lower, len: u64, options: &str) -> Result<MappedDevice> {
+    let count = options.split_whitespace().count();
+    let params = match count {
+        0 => format!("{} 8", lower.node()),
+        _ => format!("{} 8 {count} {options}", lower.node()),
+    };
+    MappedDevice::create(&[line(0, len, TARGET, params)])
+}
+
+fn open(device: &MappedDevice) -> Result<Disk> {
+    Ok(Disk::open(&device.path(), Mode::Direct)?)
+}
+
+/// A number of the status line.
+fn count(device: &MappedDevice, name: &str) -> Result<u64> {
+    let status = device.status()?[0].params.clone();
+    let mut words = status.split(' ').skip_while(|word| *word != name).skip(1);
+    let word = words
+        .next()
+        .with_context(|| format!("no {name} in {status:?}"))?;
+    Ok(word.split('/').next().unwrap_or(word).parse()?)
+}
+
+fn expect(device: &MappedDevice, counts: &[(&str, u64)]) -> Result<()> {
+    for (name, wanted) in counts {
+        let found = count(device, name)?;
+        ensure!(
+            found == *wanted,
+            "{name} is {found}, not {wanted}: {}",
+            table_text(&device.status()?)
+        );
+    }
+    Ok(())
+}
+
+fn fails_with<T: std::fmt::Debug>(
+    what: &str,
+    result: std::io::Result<T>,
+    wanted: &str,
+) -> Result<()> {
+    let said = outcome(result);
+    ensure!(said == wanted, "{what}: {said}, not {wanted}");
+    Ok(())
+}
+
+fn tables(ctx: &Ctx) -> Result<()> {
+    ctx.module()?;
+    let lower = lower::ram()?;
+    let all =
+        "seed 5 cache 65536 unit 8 odds 1 2 3 lying error r 1 0 8 bad 3 4 bad_rate 9 misdirect 6 \
+               latency r fixed 1 latency w uniform 2 3 latency f long 4 5";
+    let device = create(&lower, SECTORS, all)?;
+    let words = all.split_whitespace().count();
+    let wanted = format!("0 {SECTORS} {TARGET} {} 8 {words} {all}\n", lower.devno());
+    let found = table_text(&device.table()?);
+    ensure!(
+        found.split_whitespace().eq(wanted.split_whitespace()),
+        "the table is {found}"
+    );
+    drop(device);
+    for (params, reason) in [
+        ("", "Invalid argument count (-EINVAL)"),
+        ("{}", "Invalid argument count (-EINVAL)"),
+        ("{} x", "Invalid device sector (-EINVAL)"),
+        ("{} 0 1", "Invalid number of option words (-EINVAL)"),
+        (
+            "{} 0 1 lying lying",
+            "Invalid number of option words (-EINVAL)",
+        ),
+        ("{} 0 1 seed", "Invalid seed (-EINVAL)"),
+        ("{} 0 1 nothing", "Unrecognised option (-EINVAL)"),
+        ("/dev/none 0", "Device lookup failed (-ENOENT)"),
+    ] {
+        let device = MappedDevice::empty()?;
+        let params = params.replace("{}", &lower.node());
+        let said = outcome(device.load(&[line(0, 8, TARGET, params.as_str())]));
+        ensure!(said.starts_with('E'), "{params:?}: {said}");
+        let log = ctx.take_log("^device-mapper: ")?.join("\n");
+        ensure!(log.contains(reason), "{params:?}: {log}");
+        dm_rust_tests::disk::expect_released(lower.path())?;
+    }
+    let device = create(&lower, SECTORS, "")?;
+    for message in [
+        "x",
+        "restore",
+        "powercut now",
+        "powercut after",
+        "powercut after x",
+        "powercut after 1 2",
+        "restore now",
+    ] {
+        fails_with(message, device.message(0, message), "EINVAL")?;
+    }
+    device.message(0, "powercut")?;
+    for message in ["powercut", "powercut after 1"] {
+        fails_with(message, device.message(0, message), "EINVAL")?;
+    }
+    device.message(0, "restore")?;
+    Ok(())
+}
+
+/// What is read, and what is below, before and after a flush.
+fn caching(ctx: &Ctx) -> Result<()> {
+    ctx.module()?;
+    let lower = lower::ram()?;
+    let device = create(&lower, SECTORS, "")?;
+    let (disk, below) = (open(&device)?, lower.open()?);
+    let zeroes = vec![0; 64 * 512];
+    disk.write(0, &pattern(1, 0, 64))?;
+    disk.expect_pattern(0, 1, 0, 64)?;
+    ensure!(below.read(8, 64)? == zeroes, "a write went past the cache");
+    // Parts of it from the cache, parts from below, with what overlaps newest.
+    below.write(8 + 100, &pattern(2, 100, 100))?;
+    disk.write(110, &pattern(3, 110, 20))?;
+    disk.write(120, &pattern(4, 120, 1))?;
+    disk.write(125, &pattern(5, 125, 30))?;
+    let mut wanted = pattern(2, 100, 100);
+    for (seed, first, len) in [(3, 110, 20), (4, 120, 1), (5, 125, 30)] {
+        let at = (first - 100) * 512;
+        wanted[at..at + len * 512].copy_from_slice(&pattern(seed, first as u64, len as u64));
+    }
+    for (first, len) in [
+        (100, 100),
+        (111, 3),
+        (119, 3),
+        (109, 2),
+        (124, 2),
+        (154, 5),
+        (190, 10),
+    ] {
+        let at = (first as usize - 100) * 512;
+        let found = disk.read(first, len)?;
+        ensure!(
+            found == wanted[at..at + len as usize * 512],
+            "{len} sectors from {first} on differ"
+        );
+    }
+    expect(&device, &[("writes", 4), ("written_back", 0)])?;
+    disk.sync()?;
+    below.expect_pattern(8, 1, 0, 64)?;
+    ensure!(below.read(108, 100)? == wanted, "not what was flushed");
+    expect(
+        &device,
+        &[("cached", 0), ("written_back", 4), ("flushes", 1)],
+    )?;
+    disk.write(300, &pattern(6, 300, 8))?;
+    // What is suspended or removed in order has lost nothing.
+    device.suspend(Suspend::Flush)?;
+    below.expect_pattern(308, 6, 300, 8)?;
+    device.resume()?;
+    disk.write(500, &pattern(8, 500, 8))?;
+    drop(disk);
+    drop(device);
+    below.expect_pattern(508, 8, 500, 8)
+}
+
+/// FUA: that write, and what it overlaps, but nothing else. The kernel flushes after such a write all
+/// the same, so that fails here.
+fn fua(ctx: &Ctx) -> Result<()> {
+    ctx.module()?;
+    let lower = lower::ram()?;
+    let device = create(&lower, SECTORS, "error f 1000000000 0 1")?;
+    let (disk, below) = (open(&device)?, lower.open()?);
+    disk.write(300, &pattern(6, 300, 8))?;
+    disk.write(400, &pattern(6, 400, 8))?;
+    let write = disk.write_with(404, &pattern(7, 404, 8), ReadWriteFlags::DSYNC);
+    fails_with("a flush", write, "EIO")?;
+    below.expect_pattern(8 + 400, 6, 400, 4)?;
+    below.expect_pattern(8 + 404, 7, 404, 8)?;
+    let untouched = below.read(308, 8)?.iter().all(|byte| *byte == 0);
+    ensure!(untouched, "another write went along");
+    disk.expect_pattern(300, 6, 300, 8)?;
+    ctx.take_log("I/O error").map(drop)
+}
+
+/// The cache never takes more than it may, and writes back in an order that the seed decides.
+fn bound(ctx: &Ctx) -> Result<()> {
+    ctx.module()?;
+    let mut orders = Vec::new();
+    for seed in [1, 1, 2] {
+        let lower = lower::ram()?;
+        let device = create(&lower, SECTORS, &format!("seed {seed} cache 50000"))?;
+        let (disk, below) = (open(&device)?, lower.open()?);
+        let mut order = Vec::new();
+        for i in 0..40 {
+            disk.write(i * 16, &pattern(9, i * 16, 8))?;
+            let cached = count(&device, "cached")?;
+            ensure!(cached <= 50_000, "{cached} bytes are cached");
+            let there: Vec<_> = (0..40)
+                .filter(|i| {
+                    below
+                        .read(8 + i * 16, 1)
+                        .is_ok_and(|d| d == pattern(9, i * 16, 1))
+                })
+                .collect();
+            order.push(there);
+        }
+        ensure!(order[9].is_empty() && order[39].len() > 20, "{order:?}");
+        for i in 0..40 {
+            disk.expect_pattern(i * 16, 9, i * 16, 8)?;
+        }
+        orders.push(order);
+    }
+    // Writes that do not fit go through.
+    let lower = lower::ram()?;
+    let device = create(&lower, SECTORS, "cache 0")?;
+    open(&device)?.write(1024, &pattern(9, 1024, 512))?;
+    lower.open()?.expect_pattern(8 + 1024, 9, 1024, 512)?;
+    ensure!(orders[0] == orders[1], "the same seed gave another order");
+    ensure!(orders[0] != orders[2], "another seed gave the same order");
+    Ok(())
+}
+
+/// Random writes, flushes and cuts against a model: what was flushed stays, what was not is one of
+/// what was written since, sector by sector.
+fn model(ctx: &Ctx, seed: u64, rounds: u32) -> Result<()> {
+    ctx.module()?;
+    let lower = lower::ram()?;
+    let device = create(&lower, SECTORS, &format!("seed {seed} cache 200000"))?;
+    let disk = open(&device)?;
+    let mut rng = Rng::with_seed(seed);
+    // What each sector may hold; the last is the newest. Sector contents are told by a number.
+    let mut may: Vec<Vec<u64>> = vec![vec![0]; SECTORS as usize];
+    let content = |tag: u64, sector: u64| match tag {
+        0 => vec![0; 512],
+        _ => pattern(tag, sector, 1),
+    };
+    let (mut tag, mut lost, mut torn) = (0, 0, 0);
+    for _ in 0..rounds {
+        for _ in 0..rng.u32(5..60) {
+            let len = rng.u64(1..=24);
+            let first = rng.u64(0..200.min(SECTORS - len));
+            tag += 1;
+            match rng.u32(..12) {
+                0 => {
+                    disk.sync()?;
+                    for values in &mut may {
+                        values.drain(..values.len() - 1);
+                    }
+                }
+                kind => {
+                    let data = pattern(tag, first, len);
+                    let fua = kind == 1;
+                    match fua {
+                        true => drop(disk.write_with(first, &data, ReadWriteFlags::DSYNC)?),
+                        false => disk.write(first, &data)?,
+                    }
+                    for values in &mut may[first as usize..][..len as usize] {
+                        if fua {
+                            values.clear();
+                        }
+                        values.push(tag);
+                    }
+                }
+            }
+        }
+        let whole = disk.read(0, 256)?;
+        for (sector, values) in (0..).zip(&may).take(256) {
+            let newest = *values.last().context("never empty")?;
+            let found = &whole[sector as usize * 512..][..512];
+            ensure!(
+                found == content(newest, sector),
+                "sector {sector} before the cut"
+            );
+        }
+        for _ in 0..20 {
+            let first = rng.u64(0..240);
+            let len = rng.u64(1..=16);
+            let found = disk.read(first, len)?;
+            let at = first as usize * 512;
+            ensure!(
+                found == whole[at..at + found.len()],
+                "{len} sectors from {first} on differ"
+            );
+        }
+        device.message(0, "powercut")?;
+        fails_with("a read without power", disk.read(0, 1).map(drop), "EIO")?;
+        fails_with("a write without power", disk.write(0, &[0; 512]), "EIO")?;
+        fails_with("a flush without power", disk.sync(), "EIO")?;
+        device.message(0, "restore")?;
+        let whole = disk.read(0, SECTORS)?;
+        for (sector, values) in (0..).zip(&mut may) {
+            let found = &whole[sector as usize * 512..][..512];
+            let Some(at) = values
+                .iter()
+                .rposition(|tag| content(*tag, sector) == found)
+            else {
+                bail!("sector {sector} holds none of {values:?} after a cut");
+            };
+            lost += u32::from(at + 1 != values.len());
+            *values = vec![values[at]];
+        }
+        torn = count(&device, "torn")?;
+        ctx.take_log("I/O error")?;
+    }
+    ensure!(
+        lost > 0 && torn > 0,
+        "{lost} sectors lost, {torn} writes torn: the cuts cut nothing"
+    );
+    expect(&device, &[("cuts", rounds.into()), ("cached", 0)])
+}
+
+/// What becomes of writes with each of the odds alone.
+fn odds(ctx: &Ctx) -> Result<()> {
+    ctx.module()?;
+    for (odds, name) in [("1 0 0", "kept"), ("0 1 0", "dropped"), ("0 0 1", "torn")] {
+        let lower = lower::ram()?;
+        let device = create(&lower, SECTORS, &format!("odds {odds} unit 4"))?;
+        let disk = open(&device)?;
+        for i in 0..20 {
+            disk.write(i * 64, &pattern(1, i * 64, 16))?;
+        }
+        device.message(0, "powercut")?;
+        device.message(0, "restore")?;
+        expect(&device, &[(name, 20)])?;
+        for i in 0..20 {
+            let found = disk.read(i * 64, 16)?;
+            let wanted = pattern(1, i * 64, 16);
+            let there: Vec<_> = (0..16)
+                .map(|s| found[s * 512..][..512] == wanted[s * 512..][..512])
+                .collect();
+            let changes: Vec<_> = (1..16).filter(|s| there[s - 1] != there[*s]).collect();
+            let right = match name {
+                "kept" => there.iter().all(|t| *t),
+                "dropped" => there.iter().all(|t| !t),
+                _ => changes.len() == 1 && changes[0] % 4 == 0,
+            };
+            ensure!(right, "{name}: {there:?}");
+        }
+    }
+    ctx.take_log("I/O error").map(drop)
+}
+
+/// The power is cut at just that write.
+fn after(ctx: &Ctx) -> Result<()> {
+    ctx.module()?;
+    let lower = lower::ram()?;
+    let device = create(&lower, SECTORS, "odds 0 1 0")?;
+    let disk = open(&device)?;
+    for n in [1, 5, 17] {
+        disk.write(1000, &[0; 512])?;
+        device.message(0, "powercut after 3")?;
+        device.message(0, "powercut after 0")?;
+        for _ in 0..4 {
+            disk.write(1000, &[0; 512])?;
+        }
+        device.message(0, &format!("powercut after {n}"))?;
+        for i in 1..n {
+            disk.write(i * 8, &[1; 512])?;
+            disk.read(i * 8, 1)?;
+        }
+        fails_with("the last write", disk.write(0, &[1; 512]), "EIO")?;
+        fails_with("a read after it", disk.read(0, 1).map(drop), "EIO")?;
+        device.message(0, "restore")?;
+    }
+    expect(&device, &[("cuts", 3)])?;
+    ctx.take_log("I/O error").map(drop)
+}
+
+/// The same requests on a new device: what survives, as a digest, and the status line.
+fn survivors(lower: &Lower, seed: u64, requests: u64) -> Result<(u64, String)> {
+    let below = lower.open()?;
+    dm_rust_tests::sys::BLKZEROOUT.range(below.file(), 0, (SECTORS + 8) * 512)?;
+    let options =
+        format!("seed {seed} cache 100000 misdirect 50000000 error w 20000000 0 {SECTORS}");
+    let device = create(lower, SECTORS, &options)?;
+    let disk = open(&device)?;
+    let mut rng = Rng::with_seed(requests);
+    device.message(0, "powercut after 60")?;
+    for _ in 0..200 {
+        let len = rng.u64(1..=32);
+        let first = rng.u64(0..SECTORS - len);
+        // What fails by chance is part of it.
+        let _ = match rng.u32(..16) {
+            0 => disk.sync(),
+            1 => disk
+                .write_with(first, &pattern(first, first, len), ReadWriteFlags::DSYNC)
+                .map(drop),
+            2 => disk.read(first, len).map(drop),
+            _ => disk.write(first, &pattern(len, first, len)),
+        };
+        if count(&device, "cuts")? > 0 {
+            break;
+        }
+    }
+    device.message(0, "restore")?;
+    drop(disk);
+    // Whoever looked at the device when it was made has read of it; that does not matter.
+    let status = device.status()?[0].params.replace("reads", "");
+    let status = status.split(' ').skip(4).collect::<Vec<_>>().join(" ");
+    drop(device);
+    Ok((digest(&below, 0, SECTORS + 8)?, status))
+}
+
+fn replay(ctx: &Ctx, times: u64) -> Result<()> {
+    ctx.module()?;
+    let lower = lower::ram()?;
+    let first = survivors(&lower, 11, 1)?;
+    for time in 0..times {
+        let again = survivors(&lower, 11, 1)?;
+        ensure!(
+            again.0 == first.0,
+            "run {time} left other bytes: {again:?}, not {first:?}"
+        );
+    }
+    for (seed, requests) in [(12, 1), (11, 2)] {
+        let other = survivors(&lower, seed, requests)?;
+        ensure!(
+            other.0 != first.0,
+            "seed {seed} and requests {requests} made no difference"
+        );
+    }
+    ctx.take_log("I/O error").map(drop)
+}
+
+/// A disk that says it has flushed, and has not.
+fn lying(ctx: &Ctx) -> Result<()> {
+    ctx.module()?;
+    let lower = lower::ram()?;
+    let device = create(&lower, SECTORS, "lying odds 0 1 0")?;
+    let disk = open(&device)?;
+    disk.write(0, &[1; 4096])?;
+    disk.sync()?;
+    disk.write_with(64, &[1; 4096], ReadWriteFlags::DSYNC)?;
+    device.message(0, "powercut")?;
+    device.message(0, "restore")?;
+    expect(&device, &[("dropped", 2)])?;
+    ensure!(
+        count(&device, "lied")? >= 2,
+        "no lies: {}",
+        table_text(&device.status()?)
+    );
+    ensure!(
+        disk.read(0, 128)?.iter().all(|byte| *byte == 0),
+        "something was kept"
+    );
+    Ok(())
+}
+
+fn trouble(ctx: &Ctx) -> Result<()> {
+    ctx.module()?;
+    let lower = lower::ram()?;
+    // Errors by kind, rate and range.
+    let device = create(
+        &lower,
+        SECTORS,
+        "error r 1000000000 8 8 error w 500000000 64 1000",
+    )?;
+    let disk = open(&device)?;
+    fails_with("a read of the range", disk.read(15, 4).map(drop), "EIO")?;
+    disk.read(16, 4)?;
+    disk.write(0, &[1; 16384])?;
+    let failed = (0..100)
+        .filter(|_| disk.write(70, &[1; 512]).is_err())
+        .count() as u64;
+    ensure!((20..80).contains(&failed), "{failed} of 100 writes failed");
+    let errors = count(&device, "errors")?;
+    ensure!(
+        errors > failed,
+        "{errors} errors were counted, {failed} writes failed"
+    );
+    drop(disk);
+    drop(device);
+    let device = create(&lower, SECTORS, "error f 1000000000 0 1")?;
+    let disk = open(&device)?;
+    fails_with("a flush", disk.sync(), "EIO")?;
+    drop(disk);
+    drop(device);
+    // Bad sectors.
+    let device = create(&lower, SECTORS, "bad 100 2 bad_rate 60000000")?;
+    let disk = open(&device)?;
+    fails_with("a bad sector", disk.read(96, 8).map(drop), "ENODATA")?;
+    let bad: Vec<_> = (0..256).filter(|s| disk.read(*s, 1).is_err()).collect();
+    ensure!(bad.contains(&100) && bad.contains(&101), "{bad:?}");
+    ensure!((6..40).contains(&bad.len()), "{} bad sectors", bad.len());
+    let again: Vec<_> = (0..256).filter(|s| disk.read(*s, 1).is_err()).collect();
+    ensure!(bad == again, "other sectors are bad the second time");
+    drop(disk);
+    drop(device);
+    // Writes that go elsewhere.
+    let device = create(&lower, SECTORS, "misdirect 1000000000")?;
+    let disk = open(&device)?;
+    let place = 1200;
+    disk.write(place, &pattern(77, 0, 8))?;
+    disk.sync()?;
+    expect(&device, &[("misdirected", 1)])?;
+    let whole = lower.open()?.read(8, SECTORS)?;
+    let places: Vec<_> = (0..SECTORS as usize / 8)
+        .filter(|i| whole[i * 4096..][..4096] == pattern(77, 0, 8))
+        .collect();
+    ensure!(
+        places.len() == 1 && places[0] as u64 * 8 != place,
+        "{places:?}"
+    );
+    ctx.take_log("I/O error|medium error|critical").map(drop)
+}
+
+fn latency(ctx: &Ctx) -> Result<()> {
+    ctx.module()?;
+    let lower = lower::ram()?;
+    let options = "latency r fixed 60000 latency w uniform 1000 80000 latency f long 20000 400000";
+    let device = create(&lower, SECTORS, options)?;
+    let disk = open(&device)?;
+    let time = |run: &dyn Fn() -> std::io::Result<()>| -> Result<Duration> {
+        let begin = Instant::now();
+        run()?;
+        Ok(begin.elapsed())
+    };
+    let read = time(&|| disk.read(0, 8).map(drop))?;
+    ensure!(read >= Duration::from_millis(60), "a read took {read:?}");
+    let writes: Vec<_> = (0..12)
+        .map(|_| time(&|| disk.write(0, &[1; 512])))
+        .collect::<Result<_>>()?;
+    let (least, most) = (writes.iter().min(), writes.iter().max());
+    ensure!(least >= Some(&Duration::from_millis(1)), "{writes:?}");
+    ensure!(most > Some(&Duration::from_millis(25)), "{writes:?}");
+    let flush = time(&|| disk.sync())?;
+    ensure!(flush >= Duration::from_millis(20), "a flush took {flush:?}");
+    // Requests wait at the same time, and nobody waits for them when the device is suspended.
+    let path = device.path();
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| Disk::open(&path, Mode::Direct).and_then(|disk| disk.read(0, 8)));
+        }
+    });
+    ensure!(
+        begin.elapsed() < Duration::from_millis(60 * 6),
+        "{:?}",
+        begin.elapsed()
+    );
+    Ok(())
+}
+
+/// How a program keeps data, and what must be there after a cut.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Workload {
+    Files(&'static str),
+    Sqlite(&'static str),
+}
+
+/// Writes files, each of which is flushed; how many were flushed before the power went.
+fn write_files(dir: &Path, round: u64, sizes: &mut HashMap<String, usize>, cut: impl Fn() -> bool) {
+    for i in 0..200 {
+        let name = format!("{round}-{i}");
+        let size = 1000 + (i as usize * 7919) % 30_000;
+        let write = || -> std::io::Result<()> {
+            let mut file = File::create(dir.join(&name))?;
+            file.write_all(&contents(&name, size))?;
+            file.sync_all()?;
+            // The name is only there when that is flushed.
+            File::open(dir)?.sync_all()
+        };
+        if write().is_err() || cut() {
+            return;
+        }
+        sizes.insert(name, size);
+    }
+}
+
+fn contents(name: &str, size: usize) -> Vec<u8> {
+    let mut rng = Rng::with_seed(name.bytes().fold(7, |n, c| n * 31 + u64::from(c)));
+    (0..size).map(|_| rng.u8(..)).collect()
+}
+
+/// Transactions, each of which is told on standard output once SQLite says that it is there.
+const SQLITE: &str = r#"
+import sqlite3, sys
+path, mode, command, first = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+db = sqlite3.connect(path, isolation_level=None)
+journal, synchronous = mode.split("/")
+db.execute("pragma journal_mode=" + journal)
+db.execute("pragma synchronous=" + synchronous)
+db.execute("create table if not exists t (n integer primary key, x blob)")
+if command == "write":
+    for n in range(first, first + 200):
+        db.execute("begin")
+        db.execute("insert into t values (?, ?)", (n, bytes([n % 251]) * (200 + n * 37 % 4000)))
+        db.execute("commit")
+        print(n, flush=True)
+else:
+    assert db.execute("pragma integrity_check").fetchone() == ("ok",)
+    for n, x in db.execute("select n, x from t order by n"):
+        assert x == bytes([n % 251]) * (200 + n * 37 % 4000), n
+        print(n)
+"#;
+
+/// Cuts below a file system with a workload; returns in how many rounds something was lost that had
+/// been flushed.
+fn below_fs(ctx: &Ctx, kind: &str, workload: Workload, options: &str, cuts: u64) -> Result<u64> {
+    ctx.module()?;
+    let lower = lower::file(lower::Loop {
+        sectors: 700 * 2048,
+        block: 512,
+        read_only: false,
+    })?;
+    let mut losses = 0;
+    for round in 0..cuts {
+        let seed = format!("seed {round} {options}");
+        let device = create(&lower, lower.sectors() - 8, &seed)?;
+        fs::make(&device.path(), kind)?;
+        let mut sizes = HashMap::new();
+        let mut told = Vec::new();
+        {
+            let mounted = Mounted::new(&device.path(), kind, "")?;
+            let mut rng = Rng::with_seed(round);
+            device.message(0, &format!("powercut after {}", rng.u32(30..400)))?;
+            let cut = || count(&device, "cuts").is_ok_and(|cuts| cuts > 0);
+            match workload {
+                Workload::Files(_) => write_files(mounted.path(), round, &mut sizes, cut),
+                Workload::Sqlite(mode) => {
+                    let path = mounted.path().join("db");
+                    let out = process::output(
+                        "python3",
+                        &["-c", SQLITE, &path.to_string_lossy(), mode, "write", "0"],
+                    )?;
+                    told = numbers(&out.stdout);
+                }
+            }
+            if !cut() {
+                device.message(0, "powercut")?;
+            }
+        }
+        device.message(0, "restore")?;
+        let lost = match Mounted::new(&device.path(), kind, "") {
+            Err(_) => true,
+            Ok(mounted) => match workload {
+                Workload::Files(_) => sizes.iter().any(|(name, size)| {
+                    std::fs::read(mounted.path().join(name)).ok() != Some(contents(name, *size))
+                }),
+                Workload::Sqlite(mode) => {
+                    let path = mounted.path().join("db");
+                    let out = process::output(
+                        "python3",
+                        &["-c", SQLITE, &path.to_string_lossy(), mode, "read", "0"],
+                    )?;
+                    let found = numbers(&out.stdout);
+                    !out.status.success() || told.iter().any(|n| !found.contains(n))
+                }
+            },
+        };
+        let broken = kind == "ext4" && fs::check_ext4(&device.path()).is_err();
+        if lost || broken {
+            losses += 1;
+        }
+        ctx.take_log("device-mapper: |I/O error")?;
+    }
+    Ok(losses)
+}
+
+fn numbers(text: &[u8]) -> Vec<u64> {
+    let text = String::from_utf8_lossy(text);
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// What was flushed is there on an honest disk; on a lying one, not always.
+fn proof(ctx: &Ctx, kind: &str, workload: Workload, cuts: u64) -> Result<()> {
+    let honest = below_fs(ctx, kind, workload, "", cuts)?;
+    let lying = below_fs(ctx, kind, workload, "lying odds 1 2 1", cuts)?;
+    println!(
+        "\n  {kind}: of {cuts} cuts {honest} lost data on an honest disk, {lying} on a lying one"
+    );
+    ensure!(honest == 0, "{honest} of {cuts} cuts lost what was flushed");
+    ensure!(
+        lying > 0,
+        "no cut of {cuts} lost anything on a disk that lies"
+    );
+    Ok(())
+}
+
+pub fn cases(long: bool) -> Vec<Case> {
+    let name = |name: &str| format!("powercut::{name}");
+    let (times, cuts, limit) = if long { (1000, 500, 7200) } else { (3, 1, 120) };
+    let mut cases = vec![
+        case(name("tables"), tables),
+        case(name("caching"), caching),
+        case(name("fua"), fua),
+        case(name("bound"), bound),
+        case(name("odds"), odds),
+        case(name("after"), after),
+        case(name("lying"), lying),
+        case(name("trouble"), trouble),
+        case(name("latency"), latency),
+        case(name("replay"), move |ctx| replay(ctx, times)).limit(limit),
+    ];
+    cases.extend((0..if long { 20 } else { 1 }).map(|seed| {
+        case(name(&format!("model_{seed}")), move |ctx| {
+            model(ctx, seed, 4)
+        })
+    }));
+    let mut proofs = vec![("ext4", "ext4", Workload::Files("fsync"))];
+    if long {
+        proofs.extend([
+            ("xfs", "xfs", Workload::Files("fsync")),
+            ("sqlite_full", "ext4", Workload::Sqlite("delete/full")),
+            ("sqlite_extra", "ext4", Workload::Sqlite("delete/extra")),
+            ("sqlite_wal_full", "ext4", Workload::Sqlite("wal/full")),
+        ]);
+    }
+    cases.extend(proofs.into_iter().map(|(title, kind, workload)| {
+        case(name(title), move |ctx| proof(ctx, kind, workload, cuts)).limit(limit)
+    }));
+    cases
+}
