@@ -166,7 +166,18 @@ pub(super) const IN_TREE: &[&str] = &[
 /// The module that has a target, if the target is known at all.
 pub(super) fn module_of(target: &str) -> Option<String> {
     if let Some(twin) = target.strip_prefix("rust-") {
-        let ours = matches!(twin, "crypt" | "error" | "linear" | "striped" | "zero");
+        let ours = matches!(
+            twin,
+            "crypt"
+                | "delay"
+                | "dust"
+                | "error"
+                | "flakey"
+                | "linear"
+                | "powercut"
+                | "striped"
+                | "zero"
+        );
         return ours.then(|| "dm-rust".to_owned());
     }
     IN_TREE.contains(&target).then(|| match target {
@@ -183,6 +194,7 @@ pub(super) fn of(target: &str) -> Option<Grammar> {
     let (args, more): (&[Arg], More) = match target.strip_prefix("rust-").unwrap_or(target) {
         "linear" => (DEVICE_OFFSET, More::Nothing),
         "zero" => (&[], More::Nothing),
+        "powercut" if target.starts_with("rust-") => (DEVICE_OFFSET, More::Counted("options")),
         "striped" => (&[("stripes", Count), ("chunk size", Count)], More::Stripes),
         "delay" => (&[], More::Groups(DELAY, &[1, 2, 3])),
         "flakey" => (FLAKEY, More::Counted("features")),

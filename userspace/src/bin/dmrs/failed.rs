@@ -29,6 +29,17 @@ pub enum Failed {
     /// The devices that were compared differ, as has been shown.
     #[error("the devices differ")]
     Differ,
+    #[error("{0} has no target rust-powercut\n  'dmrs table' shows what it has")]
+    NoPowercut(String),
+    #[error("cannot run '{command}': {source}\n  see that there is a shell, /bin/sh")]
+    Run { command: String, source: io::Error },
+    #[error("the check failed ({status}) after cut {cut} of {of}, with seed {seed}")]
+    Check {
+        status: std::process::ExitStatus,
+        cut: u64,
+        of: u64,
+        seed: u64,
+    },
     #[error("interrupted")]
     Interrupted,
 }
@@ -87,6 +98,10 @@ impl Failed {
             error["errno"] = json!(format!("{:?}", refusal.errno));
             error["kernel"] = json!(refusal.reasons);
             error["device"] = json!(refusal.device);
+        }
+        if let Failed::Check { cut, seed, .. } = self {
+            error["cut"] = json!(cut);
+            error["seed"] = json!(seed);
         }
         if let Failed::Table { findings, .. } = self {
             error["findings"] = json!(findings);

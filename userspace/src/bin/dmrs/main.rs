@@ -46,6 +46,7 @@ fn run(cli: &Cli, out: &mut Output) -> Result<(), Failed> {
         Command::Rename(args) => commands::change::rename(&open()?, args),
         Command::Remove(args) => commands::change::remove(&open()?, args),
         Command::Message(args) => commands::change::message(args, open, out),
+        Command::Powercut(args) => commands::powercut::powercut(&open()?, args, out),
         Command::Wait(args) => commands::change::wait(&open()?, args, out),
         Command::Mknodes(args) => commands::change::make_nodes(&open()?, args, out),
         Command::Table(args) => commands::show::table(&open()?, args, out),

@@ -78,6 +78,8 @@ pub enum Command {
     Targets,
     /// Send a message to a target
     Message(Message),
+    /// Cut the power of a simulated disk (the target rust-powercut), and give it back
+    Powercut(Powercut),
     /// Wait for an event of a device's targets
     Wait(Wait),
     /// Make the nodes in /dev/mapper that are missing, and remove those of devices that are gone
@@ -430,6 +432,32 @@ pub struct Message {
     pub words: Vec<String>,
     #[command(flatten)]
     pub selector: Selector,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What was not flushed is kept, dropped or torn by the seed in the device's table; all I/O fails until \
+the power is back. COMMAND is run by the shell after that, with the device's path in $DEVICE; if it \
+ends with another status than 0, so does this, with the seed and the number of the cut. What is \
+mounted has to be unmounted by COMMAND, and mounted again.
+
+To see a failure again: a new device with the same table, the same requests, and the cut at the same \
+write ('--after').")]
+pub struct Powercut {
+    /// The device's name, number or path
+    pub device: String,
+    /// Do so that many times, until the check fails
+    #[arg(long = "loop", value_name = "N", default_value_t = 1)]
+    pub times: u64,
+    /// Run this after each cut
+    #[arg(long, value_name = "COMMAND")]
+    pub check: Option<String>,
+    /// Cut the power not now, but at the Nth write from now on; waits for that
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub after: Option<u64>,
+    /// Leave the power off
+    #[arg(long, conflicts_with_all = ["times", "check"])]
+    pub leave_off: bool,
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod create;
 pub mod diff;
 pub mod generate;
 pub mod list;
+pub mod powercut;
 pub mod show;
 pub mod stat;
 pub mod swap;
