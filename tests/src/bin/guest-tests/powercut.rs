@@ -4,7 +4,7 @@
 //! disk with a volatile cache may have.
 
 use anyhow::{bail, ensure, Context, Result};
-use dm_rust_tests::case::{case, Case, Ctx};
+use dm_rust_tests::case::{case, skip, Case, Ctx};
 use dm_rust_tests::disk::{digest, pattern, Disk, Mode};
 use dm_rust_tests::dm::{line, outcome, table_text, MappedDevice, Suspend};
 use dm_rust_tests::fs::{self, Mounted};
@@ -555,6 +555,40 @@ fn latency(ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
+/// `dmrs powercut`: cuts, restores and checks, until a check fails.
+fn tool(ctx: &Ctx) -> Result<()> {
+    ctx.module()?;
+    let dmrs = ctx.env.dmrs.as_ref();
+    let dmrs = dmrs.ok_or_else(|| skip("started without --dmrs"))?;
+    let dmrs = dmrs.to_string_lossy().into_owned();
+    let lower = lower::ram()?;
+    let device = create(&lower, SECTORS, "seed 9")?;
+    let name = device.name().to_owned();
+    let run = |args: &[&str]| {
+        let all: Vec<_> = ["powercut", &name].iter().chain(args).copied().collect();
+        process::output(&dmrs, &all)
+    };
+    let check = "dd if=$DEVICE of=/dev/null count=1 2>/dev/null";
+    let out = run(&["--loop", "3", "--check", check])?;
+    ensure!(out.status.success(), "{out:?}");
+    expect(&device, &[("cuts", 3)])?;
+    // The second cut is the first after which the check fails.
+    let check = "[ ! -e /tmp/powercut-failed ] && touch /tmp/powercut-failed";
+    let out = run(&["--loop", "5", "--check", check])?;
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    let told = said.contains("cut 2 of 5") && said.contains("seed 9");
+    ensure!(out.status.code() == Some(1) && told, "{out:?}");
+    expect(&device, &[("cuts", 5)])?;
+    std::fs::remove_file("/tmp/powercut-failed")?;
+    run(&["--leave-off"])?;
+    let disk = open(&device)?;
+    fails_with("a read", disk.read(0, 1).map(drop), "EIO")?;
+    let other = MappedDevice::create(&[line(0, 8, "linear", format!("{} 4096", lower.node()))])?;
+    let out = process::output(&dmrs, &["powercut", other.name()])?;
+    ensure!(out.status.code() == Some(1), "{out:?}");
+    ctx.take_log("I/O error").map(drop)
+}
+
 /// How a program keeps data, and what must be there after a cut.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Workload {
@@ -704,6 +738,7 @@ pub fn cases(long: bool) -> Vec<Case> {
         case(name("lying"), lying),
         case(name("trouble"), trouble),
         case(name("latency"), latency),
+        case(name("tool"), tool),
         case(name("replay"), move |ctx| replay(ctx, times)).limit(limit),
     ];
     cases.extend((0..if long { 20 } else { 1 }).map(|seed| {

@@ -72,7 +72,10 @@ pub fn powercut(dm: &Dm, args: &Powercut, out: &mut Output) -> Result<(), Failed
         return Err(Failed::NoPowercut(name));
     }
     let disk = Disk { dm, id, lines };
-    let path = PathBuf::from("/dev/mapper").join(&name);
+    let mut path = PathBuf::from("/dev/mapper").join(&name);
+    if !path.exists() {
+        path = PathBuf::from(format!("/dev/dm-{}", info.device.minor));
+    }
     let progress = std::io::stderr().is_terminal() && args.times > 1;
     for cut in 1..=args.times {
         disk.cut(args.after)?;
