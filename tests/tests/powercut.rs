@@ -216,6 +216,45 @@ fn decisions_are_those_of_the_seed() {
     assert_eq!(known.join(" "), KNOWN_FATES);
 }
 
+#[test]
+fn decisions_do_not_depend_on_each_other() {
+    use About::*;
+    let all = [
+        Fate,
+        TornAt,
+        TornSide,
+        Victim,
+        ReadError,
+        WriteError,
+        FlushError,
+        BadSector,
+        Misdirected,
+        MisdirectedTo,
+        ReadLatency,
+        WriteLatency,
+        FlushLatency,
+    ];
+    let drawn: std::collections::BTreeSet<_> = all
+        .iter()
+        .map(|about| Chance(1).draw(*about, 2, 3))
+        .collect();
+    assert_eq!(drawn.len(), all.len());
+}
+
+#[test]
+fn ranges_meet_where_they_share_a_sector() {
+    let range = options::Range { start: 8, len: 4 };
+    for (start, len, wanted) in [
+        (0, 8, false),
+        (0, 9, true),
+        (11, 1, true),
+        (12, 5, false),
+        (0, u64::MAX, true),
+    ] {
+        assert_eq!(range.meets(start, len), wanted, "{start} {len}");
+    }
+}
+
 const KNOWN_FATES: &str = "k 0-1 0-1 0-4 0-6 d d k d 5-8 k 7-8";
 
 #[test]
