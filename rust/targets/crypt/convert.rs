@@ -73,15 +73,14 @@ impl CryptTarget<'_> {
         fill_iv: impl Fn(u64, &mut [u8]),
     ) -> Result<(), Failure> {
         let mut request = cipher.request(conversion.wait).ok_or(Failure::TryLater)?;
-        let (mut number, step) = {
-            let sector = conversion.sector.wrapping_add(self.iv_offset);
-
-            if self.options.iv_large_sectors {
-                (sector >> (self.sector_shift & 63), 1)
-            } else {
-                (sector, u64::from(self.sector_size >> 9))
-            }
+        let step = u64::from(self.sector_size >> 9);
+        let shift = if self.options.iv_large_sectors {
+            self.sector_shift & 63
+        } else {
+            0
         };
+        // In small sectors also if large ones count: where these wrap around, those do.
+        let mut sector = conversion.sector.wrapping_add(self.iv_offset);
         let direction = if conversion.writing {
             Direction::Encrypt
         } else {
@@ -99,8 +98,8 @@ impl CryptTarget<'_> {
                 tag: None,
             };
             let done = request.run_each(&call, self.sector_size, |bytes| {
-                fill_iv(number, bytes);
-                number = number.wrapping_add(step);
+                fill_iv(sector >> shift, bytes);
+                sector = sector.wrapping_add(step);
             });
 
             done.map_err(|_| Failure::Io)?;

@@ -79,7 +79,7 @@ fn all(options: &Options) -> Vec<Case> {
     cases.extend(flakey::cases(options.long));
     cases.extend(powercut::cases(options.long));
     cases.extend(fuzz::cases(options.seed, options.rounds));
-    cases.extend(crypt::cases());
+    cases.extend(crypt::cases(options.long));
     // Each takes longer than one of the targets that only pass requests on.
     cases.extend(fuzz::crypt_cases(options.seed, options.rounds / 8));
     cases.extend(debug_kernel::cases());

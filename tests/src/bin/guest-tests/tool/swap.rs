@@ -194,11 +194,11 @@ fn what_has_no_twin(ctx: &Ctx) -> Result<()> {
     let lower = lower::ram()?;
     let tool = Tool::new(ctx, &["dmr-mixed", "dmr-counter"])?;
     let devno = lower.devno();
-    let table = format!("0 64 linear {devno} 0\n64 64 delay {devno} 64 0");
+    let table = format!("0 64 linear {devno} 0\n64 64 snapshot-origin {devno}");
     tool.run_with(&["create", "dmr-mixed"], &table)?;
     let before = dmsetup(&["table", "dmr-mixed"])?;
     let said = tool.fail(&["swap", "dmr-mixed", "--to", "rust"], "", 1)?;
-    ensure!(said.contains("no twin of delay"), "{said}");
+    ensure!(said.contains("no twin of snapshot-origin"), "{said}");
     expect_live("dmr-mixed", &before)?;
 
     let table = format!("0 64 rust-counter {devno}");
