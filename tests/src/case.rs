@@ -28,6 +28,8 @@ pub struct Env {
     pub dmrs: Option<PathBuf>,
     /// Fail, rather than ignore, a test that lacks a device or a tool.
     pub require_all: bool,
+    /// Whether a test is to try all that it can, however long that takes.
+    pub long: bool,
 }
 
 impl Env {
@@ -141,6 +143,7 @@ pub struct Case {
     name: String,
     limit: Duration,
     last: bool,
+    long: bool,
     run: Box<Run>,
 }
 
@@ -153,6 +156,7 @@ pub fn case(
         name: name.into(),
         limit: Duration::from_secs(60),
         last: false,
+        long: false,
         run: Box::new(run),
     }
 }
@@ -183,6 +187,18 @@ impl Case {
     pub fn last(mut self) -> Case {
         self.last = true;
         self
+    }
+
+    /// Has it run only where time does not matter: it takes long, and what it finds beyond the
+    /// others is little.
+    pub fn long(mut self) -> Case {
+        self.long = true;
+        self
+    }
+
+    /// Whether it is to be run only where time does not matter.
+    pub fn is_long(&self) -> bool {
+        self.long
     }
 
     /// Whether it is to be run after all others.

@@ -65,6 +65,21 @@ fn common_cases(target: &'static Target, order: Order) -> Vec<Case> {
     cases
 }
 
+/// Keeps those whose names end so for when time does not matter.
+pub fn long_ones<'a>(
+    cases: impl IntoIterator<Item = Case> + 'a,
+    ends: &'a [&'a str],
+) -> impl Iterator<Item = Case> + 'a {
+    cases.into_iter().map(move |case| {
+        let is_one = ends.iter().any(|end| case.name().ends_with(end));
+        if is_one {
+            case.long()
+        } else {
+            case
+        }
+    })
+}
+
 /// What of the common tests is run for a target that few use: some of each kind, and all of them
 /// with `long`.
 pub fn unless_long(

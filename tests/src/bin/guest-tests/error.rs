@@ -96,7 +96,7 @@ const ARGUMENTS: Arguments = &[(
     ],
 )];
 
-pub fn cases() -> Vec<Case> {
+pub fn cases(long: bool) -> Vec<Case> {
     let mut cases = vec![
         case("error::arguments", |ctx| arguments(ctx, &ERROR, ARGUMENTS)),
         case("error::requests", requests),
@@ -104,8 +104,10 @@ pub fn cases() -> Vec<Case> {
         case("error::taken_for_a_good_table", taken_for_a_good_table),
         case("error::in_place_of_multipath", in_place_of_multipath),
     ];
-    cases.extend(scenario::cases_without_data(&ERROR));
-    cases.extend(zones::cases(&ERROR));
+    let mut common = scenario::cases_without_data(&ERROR);
+    common.extend(zones::cases(&ERROR));
+    // Whatever lies below, it is never reached.
+    cases.extend(scenario::unless_long(long, common));
     cases.extend(concurrency::cases(&ERROR, false));
     cases.push(case("error::dax", dax_refused));
     cases

@@ -54,7 +54,8 @@ struct Options {
     /// Run only a share of the tests: `2/3` for every third one, from the second on.
     #[arg(long, value_name = "N/OF", default_value = "1/1")]
     part: Part,
-    /// Also run what takes long: all common tests of the targets that few use, and more power cuts.
+    /// Also run what takes long: all common tests of the targets that few use, more power cuts,
+    /// and what finds little beyond the others.
     #[arg(long, env = "LONG", value_parser = clap::builder::FalseyValueParser::new())]
     long: bool,
     /// What the random tables are made of; `RUN:TABLE` begins with that table.
@@ -73,18 +74,19 @@ fn all(options: &Options) -> Vec<Case> {
     cases.extend(counter::cases());
     cases.extend(striped::cases());
     cases.extend(zero::cases());
-    cases.extend(error::cases());
+    cases.extend(error::cases(options.long));
     cases.extend(dust::cases(options.long));
     cases.extend(delay::cases(options.long));
     cases.extend(flakey::cases(options.long));
     cases.extend(powercut::cases(options.long));
     cases.extend(fuzz::cases(options.seed, options.rounds));
-    cases.extend(crypt::cases(options.long));
+    cases.extend(crypt::cases());
     // Each takes longer than one of the targets that only pass requests on.
-    cases.extend(fuzz::crypt_cases(options.seed, options.rounds / 8));
+    cases.extend(fuzz::crypt_cases(options.seed, options.rounds / 4));
     cases.extend(debug_kernel::cases());
     cases.extend(module::cases());
     cases.extend(tool::cases());
+    cases.retain(|case| options.long || !case.is_long());
     cases.sort_by_key(Case::is_last);
     let Part { number, of } = options.part;
     let shared = cases.into_iter().skip(number - 1).step_by(of);
@@ -150,6 +152,7 @@ fn main() -> ExitCode {
         twins: options.twins.clone(),
         dmrs: options.dmrs.clone(),
         require_all: options.require_all,
+        long: options.long,
     });
     if !options.runner.list {
         if let Err(e) = prepare(&env) {

@@ -9,7 +9,7 @@ use dm_rust_tests::disk::{expect_equal, pattern, Disk, Mode};
 use dm_rust_tests::lower::Lower;
 use dm_rust_tests::module::{modprobe, rmmod};
 use dm_rust_tests::twin::Kind;
-use dm_rust_tests::{cleanup, process};
+use dm_rust_tests::{cleanup, process, scenario};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -19,9 +19,9 @@ use tempfile::{NamedTempFile, TempDir};
 /// With this parameter the module registers its target as `crypt`.
 const AS_CRYPT: &str = "as_crypt=1";
 
-pub fn cases(long: bool) -> Vec<Case> {
+pub fn cases() -> Vec<Case> {
     type Test = fn(&Ctx) -> Result<()>;
-    let tests: [(&str, Test); 14] = [
+    let tests: [(&str, Test); 15] = [
         ("luks1", |ctx| luks(ctx, &["--type", "luks1"])),
         ("luks2", |ctx| {
             luks(ctx, &["--type", "luks2", "--sector-size", "512"])
@@ -88,15 +88,20 @@ pub fn cases(long: bool) -> Vec<Case> {
         ("reencrypt_online", reencrypt),
         ("encrypt_and_decrypt", encrypt_and_decrypt),
         ("not_beside_the_in_tree_module", beside),
+        // depmod looks into all modules of the kernel.
+        ("loaded_on_demand", on_demand),
     ];
     let each =
-        |(name, test): (&str, Test)| case(format!("crypt::cryptsetup::{name}"), test).limit(180);
-    let mut cases: Vec<_> = tests.into_iter().map(each).collect();
-    if long {
-        // depmod looks into all modules of the kernel.
-        cases.push(each(("loaded_on_demand", on_demand)).limit(600));
-    }
-    cases
+        |(name, test): (&str, Test)| case(format!("crypt::cryptsetup::{name}"), test).limit(600);
+    scenario::long_ones(
+        tests.into_iter().map(each),
+        &[
+            "::luks2_other_ciphers",
+            "::encrypt_and_decrypt",
+            "::loaded_on_demand",
+        ],
+    )
+    .collect()
 }
 
 /// Which target answers to `crypt`.

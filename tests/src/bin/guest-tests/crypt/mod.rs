@@ -156,7 +156,7 @@ pub fn fill(template: &str, node: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-pub fn cases(long: bool) -> Vec<Case> {
+pub fn cases() -> Vec<Case> {
     let mut cases = lines::cases();
     cases.extend(bad_tables::cases());
     cases.extend(bad_options::cases());
@@ -169,7 +169,7 @@ pub fn cases(long: bool) -> Vec<Case> {
     cases.extend(sizes::cases());
     cases.extend(swap::cases());
     cases.extend(memory::cases());
-    cases.extend(cryptsetup::cases(long));
+    cases.extend(cryptsetup::cases());
     cases.extend(scenario::queued_cases(&CRYPT));
     cases.extend(scenario::zones::cases(&CRYPT));
     cases

@@ -20,7 +20,7 @@ mod self_test;
 mod state;
 
 /// How many tables are tried unless `ROUNDS` says otherwise.
-pub const ROUNDS: u64 = 1000;
+pub const ROUNDS: u64 = 500;
 
 /// The seed unless `SEED` says otherwise: always the same, so that a run that
 /// failed fails again.

@@ -76,13 +76,23 @@ fn over(target: &str, chunk: u64, at: &[(&Lower, u64)]) -> Line {
     line(0, width * at.len() as u64, target, params)
 }
 
+/// Common tests that take long, and in which stripes do what a linear map does.
+const LIKE_LINEAR: &[&str] = &[
+    "::bios::loop_4096",
+    "::bios::null_cache_no_fua",
+    "::pass_through::integrity",
+    "::lvm::below",
+    "::dax::xfs",
+];
+
 pub fn cases() -> Vec<Case> {
     let mut cases = data::cases();
     cases.extend(status::cases());
     cases.extend(bad_tables::cases());
     cases.extend(failing::cases());
-    cases.extend(scenario::cases(&STRIPED));
-    cases.extend(scenario::dax::cases(&STRIPED));
-    cases.extend(scenario::lvm::cases(&STRIPED));
+    let mut common = scenario::cases(&STRIPED);
+    common.extend(scenario::dax::cases(&STRIPED));
+    common.extend(scenario::lvm::cases(&STRIPED));
+    cases.extend(scenario::long_ones(common, LIKE_LINEAR));
     cases
 }
