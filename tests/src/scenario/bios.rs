@@ -258,7 +258,7 @@ fn polled(ctx: &Ctx, target: &'static Target) -> Result<()> {
     const FIO: &[&str] = &[
         "rw=randwrite",
         "bs=4k",
-        "size=256k",
+        "size=64k",
         "ioengine=io_uring",
         "hipri=1",
         "iodepth=8",

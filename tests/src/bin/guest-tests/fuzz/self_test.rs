@@ -14,7 +14,7 @@ const ROUNDS: u64 = 400;
 pub fn run(ctx: &Ctx) -> Result<()> {
     let mut fuzzer = Fuzzer::new(ctx, Box::new(|_, _| {}))?;
     fuzzer.enough = 1;
-    let run = fuzzer.run(SEED, 40)?;
+    let run = fuzzer.run(SEED, 20)?;
     ensure!(
         run.failures.is_empty(),
         "in-tree targets are said to differ from themselves: {}",

@@ -78,6 +78,16 @@ fn over(target: &str, chunk: u64, at: &[(&Lower, u64)]) -> Line {
 
 /// Common tests that take long, and in which stripes do what a linear map does.
 const LIKE_LINEAR: &[&str] = &[
+    "::limits::null_rotational",
+    "::limits::null_virt_boundary",
+    "::limits::loop_512",
+    "::limits::scsi_host_aware",
+    "::limits::scsi_integrity_type3_4096",
+    "::limits::scsi_misaligned",
+    "::limits::scsi_write_same",
+    "::live::reload_noflush",
+    "::live::reload_ours_and_in_tree_noflush",
+    "::live::rename",
     "::bios::loop_4096",
     "::bios::null_cache_no_fua",
     "::pass_through::integrity",
