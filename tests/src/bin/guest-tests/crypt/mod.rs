@@ -170,7 +170,9 @@ pub fn cases() -> Vec<Case> {
     cases.extend(swap::cases());
     cases.extend(memory::cases());
     cases.extend(cryptsetup::cases());
-    cases.extend(scenario::queued_cases(&CRYPT));
+    // Each polled request waits for seconds there, as it does in-tree.
+    let common = scenario::queued_cases(&CRYPT);
+    cases.extend(scenario::long_ones(common, &["::bios::polled"]));
     cases.extend(scenario::zones::cases(&CRYPT));
     cases
 }

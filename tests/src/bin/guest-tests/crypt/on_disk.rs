@@ -146,11 +146,7 @@ pub fn cases() -> Vec<Case> {
         } else {
             PLACES.len()
         };
-        let few_large = if name == "plain64" {
-            LARGE.len()
-        } else {
-            few.min(2)
-        };
+        let few_large = few.min(2);
         cases.push(
             case(format!("crypt::on_disk::{name}"), move |ctx| {
                 all(
