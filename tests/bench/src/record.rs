@@ -57,6 +57,8 @@ pub enum Record {
         iops: f64,
         /// Mean completion latency.
         latency_ns: f64,
+        /// Of a hundred completions one took longer.
+        p99_ns: f64,
     },
     /// Bytes of kernel memory.
     Memory {

@@ -2,7 +2,7 @@
 
 //! The report as Markdown.
 
-use crate::results::{Count, Results};
+use crate::results::{Count, Figure, Results};
 use std::fmt::Write;
 
 /// A number with spaces between thousands.
@@ -100,15 +100,21 @@ pub fn full(results: &Results) -> String {
     if !results.speed.is_empty() {
         out.push_str(
             "\n## Throughput and latency, Rust by C, pair by pair\n\n\
-             | target | load | CPUs | throughput | its spread | latency | its spread | pairs |\n\
-             | --- | --- | ---: | ---: | --- | ---: | --- | ---: |\n",
+             | target | load | CPUs | throughput | its spread | latency | its spread | 99 % | its spread | pairs |\n\
+             | --- | --- | ---: | ---: | --- | ---: | --- | ---: | --- | ---: |\n",
         );
         for s in &results.speed {
-            let (t, l) = (s.throughput, s.latency);
+            let figure = |f: Figure| format!("{:.3} | {:.3} to {:.3}", f.value, f.min, f.max);
             let _ = writeln!(
                 out,
-                "| {} | {} | {} | {:.3} | {:.3} to {:.3} | {:.3} | {:.3} to {:.3} | {} |",
-                s.target, s.row, s.cpus, t.value, t.min, t.max, l.value, l.min, l.max, t.n
+                "| {} | {} | {} | {} | {} | {} | {} |",
+                s.target,
+                s.row,
+                s.cpus,
+                figure(s.throughput),
+                figure(s.latency),
+                figure(s.p99),
+                s.throughput.n
             );
         }
     }

@@ -77,6 +77,8 @@ pub struct Speed {
     /// Ours by the twin's, pair by pair.
     pub throughput: Figure,
     pub latency: Figure,
+    /// Of the latency that one completion of a hundred exceeds.
+    pub p99: Figure,
     /// Medians of what the ratios are made of; they say something about the machine.
     pub c_iops: f64,
     pub rust_iops: f64,
@@ -170,7 +172,7 @@ impl Results {
     /// Sums up what the guests have printed.
     pub fn of(records: &[Record], meta: BTreeMap<String, String>) -> Results {
         let mut counts = Ordered::<_, (u64, Values)>(Vec::new());
-        let mut speeds = Ordered::<_, BTreeMap<(Who, u64), (f64, f64)>>(Vec::new());
+        let mut speeds = Ordered::<_, BTreeMap<(Who, u64), [f64; 3]>>(Vec::new());
         let mut memory = Ordered::<_, Values>(Vec::new());
         let mut results = Results {
             meta,
@@ -201,10 +203,11 @@ impl Results {
                     who,
                     iops,
                     latency_ns,
+                    p99_ns,
                 } => {
                     let pair = pair + pairs_before;
                     let entry = speeds.entry((target, row, cpus));
-                    entry.insert((who, pair), (iops, latency_ns));
+                    entry.insert((who, pair), [iops, latency_ns, p99_ns]);
                 }
                 Record::Memory {
                     target,
@@ -244,25 +247,26 @@ impl Results {
             .speed
             .extend(speeds.0.iter().filter_map(|((target, row, cpus), sides)| {
                 let side = |who| sides.iter().filter(move |((w, _), _)| *w == who);
-                let ratio = |part: fn(&(f64, f64)) -> f64| {
+                let ratio = |part: usize| {
                     let pairs = side(Who::Rust).filter_map(|((_, pair), ours)| {
-                        Some(part(ours) / part(sides.get(&(Who::C, *pair))?))
+                        Some(ours[part] / sides.get(&(Who::C, *pair))?[part])
                     });
                     Figure::of(pairs.collect())
                 };
-                let median = |who, part: fn(&(f64, f64)) -> f64| {
-                    Some(Figure::of(side(who).map(|(_, values)| part(values)).collect())?.value)
+                let median = |who, part: usize| {
+                    Some(Figure::of(side(who).map(|(_, values)| values[part]).collect())?.value)
                 };
                 Some(Speed {
                     target: target.clone(),
                     row: row.clone(),
                     cpus: *cpus,
-                    throughput: ratio(|v| v.0)?,
-                    latency: ratio(|v| v.1)?,
-                    c_iops: median(Who::C, |v| v.0)?,
-                    rust_iops: median(Who::Rust, |v| v.0)?,
-                    c_latency_ns: median(Who::C, |v| v.1)?,
-                    rust_latency_ns: median(Who::Rust, |v| v.1)?,
+                    throughput: ratio(0)?,
+                    latency: ratio(1)?,
+                    p99: ratio(2)?,
+                    c_iops: median(Who::C, 0)?,
+                    rust_iops: median(Who::Rust, 0)?,
+                    c_latency_ns: median(Who::C, 1)?,
+                    rust_latency_ns: median(Who::Rust, 1)?,
                 })
             }));
         results
@@ -335,6 +339,7 @@ pub mod tests {
             who,
             iops,
             latency_ns: 1.0 / iops,
+            p99_ns: 2.0 / iops,
         };
         // The machine gets faster by the half from pair to pair, both sides alike.
         let records = [
@@ -347,6 +352,8 @@ pub mod tests {
         let row = &results.speed[0];
         assert!((row.throughput.value - 1.1).abs() < 1e-9);
         assert!(row.throughput.spread() < 1e-9);
-        assert!((row.latency.value - 1.0 / 1.1).abs() < 1e-9);
+        for figure in [row.latency, row.p99] {
+            assert!((figure.value - 1.0 / 1.1).abs() < 1e-9);
+        }
     }
 }

@@ -50,7 +50,7 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         pairs: u64,
         /// Of each run of fio.
-        #[arg(long, default_value_t = 1.0)]
+        #[arg(long, default_value_t = 0.8)]
         seconds: f64,
         /// Only what shows how the number of CPUs tells.
         #[arg(long)]

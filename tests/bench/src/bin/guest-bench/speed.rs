@@ -9,7 +9,8 @@ use dm_rust_bench::subject::{Plan, SECTORS};
 use dm_rust_bench::{Record, Who};
 use dm_rust_tests::lower::ram;
 use serde::Deserialize;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// The part of fio's report that is used.
@@ -35,6 +36,15 @@ struct Side {
 #[derive(Deserialize)]
 struct Latency {
     mean: f64,
+    #[serde(default)]
+    percentile: BTreeMap<String, f64>,
+}
+
+/// What one run did: I/Os in a second, and nanoseconds for one.
+struct Done {
+    iops: f64,
+    latency_ns: f64,
+    p99_ns: f64,
 }
 
 /// What fio is asked to do.
@@ -58,30 +68,34 @@ impl Load {
         )
     }
 
-    /// I/Os in a second, and nanoseconds for one.
-    fn run(&self, path: &Path, seconds: f64) -> Result<(f64, f64)> {
-        let out = Command::new("fio")
-            .args([
-                "--output-format=json",
-                "--name=job",
-                "--thread",
-                "--direct=1",
-                "--ioengine=libaio",
-                "--norandommap",
-                "--randrepeat=1",
-                "--time_based",
-                "--group_reporting",
-                "--ramp_time=100ms",
-            ])
-            .arg(format!("--filename={}", path.display()))
-            .arg(format!(
-                "--rw={}",
-                if self.write { "randwrite" } else { "randread" }
-            ))
-            .arg(format!("--bs={}", self.size))
-            .arg(format!("--iodepth={}", self.depth))
-            .arg(format!("--numjobs={}", self.jobs))
-            .arg(format!("--runtime={}ms", (seconds * 1000.0) as u64))
+    /// Runs it on each of the devices in turn. All turns are one run of fio, whose start takes as
+    /// long as a turn.
+    fn run(&self, turns: &[PathBuf], seconds: f64) -> Result<Vec<Done>> {
+        let mut fio = Command::new("fio");
+        fio.args([
+            "--output-format=json",
+            "--thread",
+            "--direct=1",
+            "--ioengine=libaio",
+            "--norandommap",
+            "--randrepeat=1",
+            "--time_based",
+            "--group_reporting",
+            "--ramp_time=100ms",
+            "--percentile_list=99",
+        ]);
+        let rw = if self.write { "randwrite" } else { "randread" };
+        fio.arg(format!("--rw={rw}"));
+        fio.arg(format!("--bs={}", self.size));
+        fio.arg(format!("--iodepth={}", self.depth));
+        fio.arg(format!("--numjobs={}", self.jobs));
+        fio.arg(format!("--runtime={}ms", (seconds * 1000.0) as u64));
+        for (number, path) in turns.iter().enumerate() {
+            fio.arg(format!("--name=turn{number}"));
+            fio.arg(format!("--filename={}", path.display()));
+            fio.args(["--stonewall", "--new_group"]);
+        }
+        let out = fio
             .stdin(Stdio::null())
             .output()
             .context("cannot start fio: is it installed in the guest?")?;
@@ -90,11 +104,24 @@ impl Load {
         ensure!(out.status.success(), "fio: {}\n{text}{errors}", out.status);
         let start = text.find('{').context("fio printed no report")?;
         let report: Report = serde_json::from_str(&text[start..]).context("fio's report")?;
-        let job = report.jobs.first().context("fio's report has no jobs")?;
-        ensure!(job.error == 0, "fio: error {}", job.error);
-        let side = if self.write { &job.write } else { &job.read };
-        ensure!(side.total_ios > 0, "fio did no I/O");
-        Ok((side.iops, side.clat_ns.mean))
+        ensure!(
+            report.jobs.len() == turns.len(),
+            "fio reports {} turns of {}",
+            report.jobs.len(),
+            turns.len()
+        );
+        let each = report.jobs.iter().map(|job| {
+            ensure!(job.error == 0, "fio: error {}", job.error);
+            let side = if self.write { &job.write } else { &job.read };
+            ensure!(side.total_ios > 0, "fio did no I/O");
+            let p99 = side.clat_ns.percentile.values().next();
+            Ok(Done {
+                iops: side.iops,
+                latency_ns: side.clat_ns.mean,
+                p99_ns: *p99.context("fio reports no percentile")?,
+            })
+        });
+        each.collect()
     }
 }
 
@@ -131,35 +158,35 @@ pub fn run(only: &str, cpus: u64, pairs: u64, seconds: f64, scaling: bool) -> Re
             (false, Plan::All) => loads(&[4096], &[1]),
             (false, _) => loads(&[4096, 65_536, 1 << 20], &[1, 4]),
         };
-
         // There are many loads of the others.
         let seconds = match subject.plan {
             Plan::All => seconds,
             _ => seconds / 2.0,
         };
-        let both =
-            [Who::C, Who::Rust].map(|who| (who, device(subject, who, Some(&lower), SECTORS)));
+        let sides = [Who::C, Who::Rust];
+        let [theirs, ours] = sides.map(|who| device(subject, who, Some(&lower), SECTORS));
+        let (theirs, ours) = (theirs?, ours?);
+        let paths = [theirs.path(), ours.path()];
+        let turns: Vec<_> = (0..pairs).flat_map(|_| paths.clone()).collect();
         for load in &loads {
             let row = match scaling {
                 true => format!("scaling: {}", load.name()),
                 false => load.name(),
             };
             say(&format!("{}: {row}, {cpus} CPUs", subject.label));
-            for pair in 0..pairs {
-                for (who, device) in &both {
-                    let device = device.as_ref().map_err(|e| anyhow::anyhow!("{e:#}"))?;
-                    let (iops, latency_ns) = load.run(&device.path(), seconds)?;
-                    Record::Speed {
-                        target: subject.label.to_owned(),
-                        row: row.clone(),
-                        cpus,
-                        pair,
-                        who: *who,
-                        iops,
-                        latency_ns,
-                    }
-                    .print();
+            let done = load.run(&turns, seconds)?;
+            for (turn, done) in done.into_iter().enumerate() {
+                Record::Speed {
+                    target: subject.label.to_owned(),
+                    row: row.clone(),
+                    cpus,
+                    pair: turn as u64 / 2,
+                    who: sides[turn % 2],
+                    iops: done.iops,
+                    latency_ns: done.latency_ns,
+                    p99_ns: done.p99_ns,
                 }
+                .print();
             }
         }
     }
