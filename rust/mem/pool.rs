@@ -37,8 +37,11 @@ impl Pool {
 
         try_pin_init!(Self {
             inner <- Opaque::try_ffi_init(move |slot: *mut bindings::mempool_t| {
-                // SAFETY: `slot` is ours, and stays where it is. `mempool_kmalloc` takes the size
-                // for its data.
+                // SAFETY: `slot` is ours. C fills a pool from what it counts in it so far, so it
+                // has to be zeroes.
+                unsafe { core::ptr::write_bytes(slot, 0, 1) };
+                // SAFETY: `slot` is ours, zeroes, and stays where it is. `mempool_kmalloc` takes
+                // the size for its data.
                 to_result(unsafe {
                     bindings::mempool_init_node(
                         slot,
