@@ -67,7 +67,12 @@ pub fn make(device: &Path, kind: &str) -> Result<()> {
     .map(drop)
 }
 
-/// Checks an unmounted ext4 file system without changing it.
-pub fn check_ext4(device: &Path) -> Result<()> {
-    process::run("e2fsck", &["-f", "-n", &device.to_string_lossy()]).map(drop)
+/// Checks an unmounted file system without changing it.
+pub fn check(device: &Path, kind: &str) -> Result<()> {
+    let node = device.to_string_lossy();
+    match kind {
+        "ext4" => process::run("e2fsck", &["-f", "-n", &node]),
+        _ => process::run("xfs_repair", &["-n", &node]),
+    }
+    .map(drop)
 }

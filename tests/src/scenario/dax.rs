@@ -117,7 +117,7 @@ fn make(device: &MappedDevice, kind: &str) -> Result<()> {
 
 fn check(device: &MappedDevice, kind: &str) -> Result<()> {
     match kind {
-        "ext4" => fs::check_ext4(&device.path()),
+        "ext4" => fs::check(&device.path(), "ext4"),
         _ => process::run("xfs_repair", &["-n", &device.path().to_string_lossy()]).map(drop),
     }
 }

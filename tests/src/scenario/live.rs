@@ -150,7 +150,7 @@ fn below_fs(ctx: &Ctx, target: &Target) -> Result<()> {
         );
     }
     drop(mounted);
-    fs::check_ext4(&device.path())
+    fs::check(&device.path(), "ext4")
 }
 
 /// Growing and shrinking, with the size seen by whoever has it open.

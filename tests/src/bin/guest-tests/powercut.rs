@@ -9,13 +9,14 @@ use dm_rust_tests::disk::{digest, pattern, Disk, Mode};
 use dm_rust_tests::dm::{line, outcome, table_text, MappedDevice, Suspend};
 use dm_rust_tests::fs::{self, Mounted};
 use dm_rust_tests::lower::{self, Lower};
-use dm_rust_tests::process;
+use dm_rust_tests::{process, scenario};
 use fastrand::Rng;
 use rustix::io::ReadWriteFlags;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const TARGET: &str = "rust-powercut";
@@ -589,141 +590,288 @@ fn tool(ctx: &Ctx) -> Result<()> {
     ctx.take_log("I/O error").map(drop)
 }
 
-/// How a program keeps data, and what must be there after a cut.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Workload {
-    Files(&'static str),
-    Sqlite(&'static str),
-}
+/// Files, and how long each is, that were flushed with their names.
+#[derive(Default)]
+struct Files(HashMap<String, usize>);
 
-/// Writes files, each of which is flushed; how many were flushed before the power went.
-fn write_files(dir: &Path, round: u64, sizes: &mut HashMap<String, usize>, cut: impl Fn() -> bool) {
-    for i in 0..200 {
-        let name = format!("{round}-{i}");
-        let size = 1000 + (i as usize * 7919) % 30_000;
-        let write = || -> std::io::Result<()> {
-            let mut file = File::create(dir.join(&name))?;
-            file.write_all(&contents(&name, size))?;
-            file.sync_all()?;
-            // The name is only there when that is flushed.
-            File::open(dir)?.sync_all()
-        };
-        if write().is_err() || cut() {
-            return;
+impl Files {
+    /// Writes some until the power goes.
+    fn write(&mut self, dir: &Path, round: u64, cut: impl Fn() -> bool) -> Result<()> {
+        // Those of earlier rounds stay for a while.
+        if self.0.len() > 60 {
+            self.0.clear();
+            for entry in std::fs::read_dir(dir)? {
+                let path = entry?.path();
+                if path.is_file() {
+                    std::fs::remove_file(path)?;
+                }
+            }
         }
-        sizes.insert(name, size);
+        for i in 0..200 {
+            let name = format!("{round}-{i}");
+            let size = 1000 + (i as usize * 7919) % 30_000;
+            let write = || -> std::io::Result<()> {
+                let mut file = File::create(dir.join(&name))?;
+                file.write_all(&contents(&name, size))?;
+                file.sync_all()?;
+                // The name is only there when that is flushed.
+                File::open(dir)?.sync_all()
+            };
+            if write().is_err() || cut() {
+                break;
+            }
+            self.0.insert(name, size);
+        }
+        Ok(())
+    }
+
+    fn are_there(&self, dir: &Path) -> bool {
+        self.0.iter().all(|(name, size)| {
+            std::fs::read(dir.join(name)).is_ok_and(|found| found == contents(name, *size))
+        })
     }
 }
 
 fn contents(name: &str, size: usize) -> Vec<u8> {
-    let mut rng = Rng::with_seed(name.bytes().fold(7, |n, c| n * 31 + u64::from(c)));
-    (0..size).map(|_| rng.u8(..)).collect()
+    let seed = name.bytes().fold(7, |n: u64, c| n * 31 + u64::from(c));
+    let mut contents = vec![0; size];
+    Rng::with_seed(seed).fill(&mut contents);
+    contents
 }
 
-/// Transactions, each of which is told on standard output once SQLite says that it is there.
+/// Transactions, each of which is told once SQLite says that it is there, and what is found of them.
 const SQLITE: &str = r#"
 import sqlite3, sys
-path, mode, command, first = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-db = sqlite3.connect(path, isolation_level=None)
-journal, synchronous = mode.split("/")
-db.execute("pragma journal_mode=" + journal)
-db.execute("pragma synchronous=" + synchronous)
-db.execute("create table if not exists t (n integer primary key, x blob)")
-if command == "write":
-    for n in range(first, first + 200):
-        db.execute("begin")
-        db.execute("insert into t values (?, ?)", (n, bytes([n % 251]) * (200 + n * 37 % 4000)))
-        db.execute("commit")
-        print(n, flush=True)
-else:
-    assert db.execute("pragma integrity_check").fetchone() == ("ok",)
-    for n, x in db.execute("select n, x from t order by n"):
-        assert x == bytes([n % 251]) * (200 + n * 37 % 4000), n
-        print(n)
+journal, synchronous = sys.argv[1].split("/")
+def content(n):
+    return bytes([n % 251]) * (200 + n * 37 % 4000)
+def work(command, path, first):
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        db.execute("pragma journal_mode=" + journal)
+        db.execute("pragma synchronous=" + synchronous)
+        db.execute("create table if not exists t (n integer primary key, x blob)")
+        if command == "write":
+            for n in range(first, first + 200):
+                db.execute("begin")
+                db.execute("insert into t values (?, ?)", (n, content(n)))
+                db.execute("commit")
+                print(n)
+        else:
+            assert db.execute("pragma integrity_check").fetchone() == ("ok",)
+            for n, x in db.execute("select n, x from t order by n"):
+                assert x == content(n), n
+                print(n)
+    finally:
+        db.close()
+for line in sys.stdin:
+    command, path, first = line.split()
+    try:
+        work(command, path, int(first))
+        print("done", flush=True)
+    except Exception as e:
+        print("failed", e, flush=True)
 "#;
 
-/// Cuts below a file system with a workload; returns in how many rounds something was lost that had
-/// been flushed.
-fn below_fs(ctx: &Ctx, kind: &str, workload: Workload, options: &str, cuts: u64) -> Result<u64> {
+/// The modes of SQLite, how it keeps its journal and how synchronous it is, in which a transaction
+/// that was told stays. In the others the last ones may be undone, and nothing else.
+const DURABLE: [&str; 2] = ["delete/extra", "wal/full"];
+
+/// A process that works on a database, and what it said was there.
+struct Sqlite {
+    process: Child,
+    answers: BufReader<ChildStdout>,
+    durable: bool,
+    told: Vec<u64>,
+}
+
+impl Sqlite {
+    fn start(mode: &str) -> Result<Sqlite> {
+        let mut process = Command::new("python3")
+            .args(["-c", SQLITE, mode])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start python3")?;
+        let answers = process.stdout.take().context("no output")?;
+        Ok(Sqlite {
+            process,
+            answers: BufReader::new(answers),
+            durable: DURABLE.contains(&mode),
+            told: Vec::new(),
+        })
+    }
+
+    /// The numbers it tells, and whether it came to the end.
+    fn ask(&mut self, command: &str, path: &Path, first: u64) -> Result<(Vec<u64>, bool)> {
+        let requests = self.process.stdin.as_mut().context("no input")?;
+        writeln!(requests, "{command} {} {first}", path.display())?;
+        let mut numbers = Vec::new();
+        loop {
+            let mut line = String::new();
+            let n = self.answers.read_line(&mut line)?;
+            ensure!(n != 0, "python3 ended");
+            match line.trim().parse() {
+                Ok(number) => numbers.push(number),
+                Err(_) => return Ok((numbers, line.starts_with("done"))),
+            }
+        }
+    }
+
+    /// Transactions until the power goes.
+    fn write(&mut self, dir: &Path, round: u64) -> Result<()> {
+        if self.told.len() > 150 {
+            self.told.clear();
+            for file in ["db", "db-journal", "db-wal", "db-shm"] {
+                match std::fs::remove_file(dir.join(file)) {
+                    Err(e) if e.kind() != ErrorKind::NotFound => return Err(e.into()),
+                    _ => {}
+                }
+            }
+        }
+        let (told, _) = self.ask("write", &dir.join("db"), round * 1000)?;
+        self.told.extend(told);
+        Ok(())
+    }
+
+    fn is_there(&mut self, dir: &Path) -> Result<bool> {
+        let (found, done) = self.ask("read", &dir.join("db"), 0)?;
+        let first_undone = self.told.iter().position(|n| !found.contains(n));
+        let undone = self.told.split_off(first_undone.unwrap_or(self.told.len()));
+        let allowed =
+            undone.is_empty() || !self.durable && !undone.iter().any(|n| found.contains(n));
+        Ok(done && allowed)
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        let ended = self.process.kill().and_then(|()| self.process.wait());
+        if let Err(e) = ended {
+            dm_rust_tests::cleanup::left_behind("python3", e);
+        }
+    }
+}
+
+/// What is done to a file system, and what must be there after a cut.
+enum Workload {
+    Files(Files),
+    Sqlite(Sqlite),
+}
+
+impl Workload {
+    /// Files, or SQLite in a mode.
+    fn new(sqlite: Option<&str>) -> Result<Workload> {
+        Ok(match sqlite {
+            Some(mode) => Workload::Sqlite(Sqlite::start(mode)?),
+            None => Workload::Files(Files::default()),
+        })
+    }
+
+    fn write(&mut self, dir: &Path, round: u64, cut: impl Fn() -> bool) -> Result<()> {
+        match self {
+            Workload::Files(files) => files.write(dir, round, cut),
+            Workload::Sqlite(sqlite) => sqlite.write(dir, round),
+        }
+    }
+
+    fn is_there(&mut self, dir: &Path) -> Result<bool> {
+        match self {
+            Workload::Files(files) => Ok(files.are_there(dir)),
+            Workload::Sqlite(sqlite) => sqlite.is_there(dir),
+        }
+    }
+}
+
+/// Cuts again and again below a file system with a workload; returns after how many cuts something
+/// was lost that had been flushed.
+fn below_fs(
+    ctx: &Ctx,
+    kind: &str,
+    sqlite: Option<&str>,
+    options: &str,
+    cuts: u64,
+) -> Result<Vec<u64>> {
     ctx.module()?;
     let lower = lower::file(lower::Loop {
-        sectors: 700 * 2048,
+        // XFS takes no less than 300 MiB.
+        sectors: if kind == "xfs" { 320 } else { 128 } * 2048,
         block: 512,
         read_only: false,
     })?;
-    let mut losses = 0;
+    let mut losses = Vec::new();
+    let device = create(&lower, lower.sectors() - 8, &format!("seed 1 {options}"))?;
+    let mut rng = Rng::with_seed(1);
+    let mut state = None;
     for round in 0..cuts {
-        let seed = format!("seed {round} {options}");
-        let device = create(&lower, lower.sectors() - 8, &seed)?;
-        fs::make(&device.path(), kind)?;
-        let mut sizes = HashMap::new();
-        let mut told = Vec::new();
+        if state.is_none() {
+            fs::make(&device.path(), kind)?;
+        }
+        let mut workload = match state.take() {
+            Some(workload) => workload,
+            None => Workload::new(sqlite)?,
+        };
+        let before = count(&device, "cuts")?;
+        let cut = || count(&device, "cuts").is_ok_and(|cuts| cuts > before);
         {
             let mounted = Mounted::new(&device.path(), kind, "")?;
-            let mut rng = Rng::with_seed(round);
             device.message(0, &format!("powercut after {}", rng.u32(30..400)))?;
-            let cut = || count(&device, "cuts").is_ok_and(|cuts| cuts > 0);
-            match workload {
-                Workload::Files(_) => write_files(mounted.path(), round, &mut sizes, cut),
-                Workload::Sqlite(mode) => {
-                    let path = mounted.path().join("db");
-                    let out = process::output(
-                        "python3",
-                        &["-c", SQLITE, &path.to_string_lossy(), mode, "write", "0"],
-                    )?;
-                    told = numbers(&out.stdout);
-                }
-            }
+            let written = workload.write(mounted.path(), round, cut);
             if !cut() {
+                written?;
                 device.message(0, "powercut")?;
             }
         }
         device.message(0, "restore")?;
-        let lost = match Mounted::new(&device.path(), kind, "") {
-            Err(_) => true,
-            Ok(mounted) => match workload {
-                Workload::Files(_) => sizes.iter().any(|(name, size)| {
-                    std::fs::read(mounted.path().join(name)).ok() != Some(contents(name, *size))
-                }),
-                Workload::Sqlite(mode) => {
-                    let path = mounted.path().join("db");
-                    let out = process::output(
-                        "python3",
-                        &["-c", SQLITE, &path.to_string_lossy(), mode, "read", "0"],
-                    )?;
-                    let found = numbers(&out.stdout);
-                    !out.status.success() || told.iter().any(|n| !found.contains(n))
-                }
-            },
+        let there = match Mounted::new(&device.path(), kind, "") {
+            Err(_) => false,
+            Ok(mounted) => workload.is_there(mounted.path())?,
         };
-        let broken = kind == "ext4" && fs::check_ext4(&device.path()).is_err();
-        if lost || broken {
-            losses += 1;
+        let sound = match kind {
+            // It takes as long as the rest.
+            "xfs" if round % 10 != 9 => true,
+            _ => fs::check(&device.path(), kind).is_ok(),
+        };
+        if there && sound {
+            state = Some(workload);
+        } else {
+            // Of what is broken nothing more can be expected: the next one is made anew.
+            losses.push(round + 1);
         }
         ctx.take_log("device-mapper: |I/O error")?;
     }
     Ok(losses)
 }
 
-fn numbers(text: &[u8]) -> Vec<u64> {
-    let text = String::from_utf8_lossy(text);
-    text.lines().filter_map(|line| line.parse().ok()).collect()
-}
-
 /// What was flushed is there on an honest disk; on a lying one, not always.
-fn proof(ctx: &Ctx, kind: &str, workload: Workload, cuts: u64) -> Result<()> {
-    let honest = below_fs(ctx, kind, workload, "", cuts)?;
-    let lying = below_fs(ctx, kind, workload, "lying odds 1 2 1", cuts)?;
+fn proof(ctx: &Ctx, kind: &str, sqlite: Option<&str>, cuts: u64) -> Result<()> {
+    let honest = below_fs(ctx, kind, sqlite, "", cuts)?;
+    let lies = cuts.min(50);
+    let lying = below_fs(ctx, kind, sqlite, "lying odds 1 2 1", lies)?;
     println!(
-        "\n  {kind}: of {cuts} cuts {honest} lost data on an honest disk, {lying} on a lying one"
+        "\n  {kind}{}: {} of {cuts} cuts lost data on an honest disk, {} of {lies} on a lying one",
+        sqlite.map_or(String::new(), |mode| format!(", SQLite {mode}")),
+        honest.len(),
+        lying.len()
     );
-    ensure!(honest == 0, "{honest} of {cuts} cuts lost what was flushed");
     ensure!(
-        lying > 0,
-        "no cut of {cuts} lost anything on a disk that lies"
+        honest.is_empty(),
+        "after these cuts of {cuts} something was lost that had been flushed: {honest:?}"
+    );
+    ensure!(
+        !lying.is_empty(),
+        "no cut of {lies} lost anything on a disk that lies"
     );
     Ok(())
 }
+
+const LONG: &[&str] = &[
+    "::xfs",
+    "::sqlite_full",
+    "::sqlite_extra",
+    "::sqlite_wal_full",
+    "::sqlite_wal_normal",
+];
 
 pub fn cases(long: bool) -> Vec<Case> {
     let name = |name: &str| format!("powercut::{name}");
@@ -746,17 +894,17 @@ pub fn cases(long: bool) -> Vec<Case> {
             model(ctx, seed, 4)
         })
     }));
-    let mut proofs = vec![("ext4", "ext4", Workload::Files("fsync"))];
-    if long {
-        proofs.extend([
-            ("xfs", "xfs", Workload::Files("fsync")),
-            ("sqlite_full", "ext4", Workload::Sqlite("delete/full")),
-            ("sqlite_extra", "ext4", Workload::Sqlite("delete/extra")),
-            ("sqlite_wal_full", "ext4", Workload::Sqlite("wal/full")),
-        ]);
-    }
-    cases.extend(proofs.into_iter().map(|(title, kind, workload)| {
-        case(name(title), move |ctx| proof(ctx, kind, workload, cuts)).limit(limit)
-    }));
+    let proofs = [
+        ("ext4", "ext4", None),
+        ("xfs", "xfs", None),
+        ("sqlite_full", "ext4", Some("delete/full")),
+        ("sqlite_extra", "ext4", Some("delete/extra")),
+        ("sqlite_wal_full", "ext4", Some("wal/full")),
+        ("sqlite_wal_normal", "ext4", Some("wal/normal")),
+    ];
+    let proofs = proofs.into_iter().map(|(title, kind, sqlite)| {
+        case(name(title), move |ctx| proof(ctx, kind, sqlite, cuts)).limit(limit)
+    });
+    cases.extend(scenario::long_ones(proofs, LONG));
     cases
 }

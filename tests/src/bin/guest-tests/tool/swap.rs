@@ -279,7 +279,7 @@ fn below_a_file_system(ctx: &Ctx) -> Result<()> {
         ensure!(found == content(n), "file {n} is not what was written");
     }
     drop(mounted);
-    fs::check_ext4(&node("dmr-fs"))?;
+    fs::check(&node("dmr-fs"), "ext4")?;
     expect_live("dmr-fs", &table)
 }
 
