@@ -12,6 +12,7 @@ pub mod access;
 mod bios;
 mod cgroup;
 pub mod concurrency;
+mod crash;
 pub mod dax;
 mod ioctls;
 mod limits;
@@ -47,6 +48,7 @@ fn data_cases(target: &'static Target) -> Vec<Case> {
     let mut cases = bios::data_cases(target);
     cases.extend(live::cases(target));
     cases.extend(concurrency::cases(target, true));
+    cases.extend(crash::cases(target));
     cases
 }
 
