@@ -6,6 +6,7 @@
 use anyhow::{bail, ensure, Context, Result};
 use dm_rust_tests::case::{case, skip, Case, Ctx};
 use dm_rust_tests::disk::{expect_equal, pattern, Disk, Mode};
+use dm_rust_tests::dm::{line, MappedDevice};
 use dm_rust_tests::lower::Lower;
 use dm_rust_tests::module::{modprobe, rmmod};
 use dm_rust_tests::twin::Kind;
@@ -21,7 +22,7 @@ const AS_CRYPT: &str = "as_crypt=1";
 
 pub fn cases() -> Vec<Case> {
     type Test = fn(&Ctx) -> Result<()>;
-    let tests: [(&str, Test); 15] = [
+    let tests: [(&str, Test); 16] = [
         ("luks1", |ctx| luks(ctx, &["--type", "luks1"])),
         ("luks2", |ctx| {
             luks(ctx, &["--type", "luks2", "--sector-size", "512"])
@@ -86,6 +87,7 @@ pub fn cases() -> Vec<Case> {
         ("resize", resize),
         ("refresh", refresh),
         ("reencrypt_online", reencrypt),
+        ("power_goes_in_reencryption", power_goes),
         ("encrypt_and_decrypt", encrypt_and_decrypt),
         ("not_beside_the_in_tree_module", beside),
         // depmod looks into all modules of the kernel.
@@ -98,6 +100,7 @@ pub fn cases() -> Vec<Case> {
         &[
             "::luks2_other_ciphers",
             "::encrypt_and_decrypt",
+            "::power_goes_in_reencryption",
             "::loaded_on_demand",
         ],
     )
@@ -605,6 +608,99 @@ fn encrypt_and_decrypt(ctx: &Ctx) -> Result<()> {
         .concat(),
     )?;
     expect_equal(&lower.open()?.read(0, 2048)?, &pattern(1, 0, 2048), 0)
+}
+
+/// Takes away all that stands on a disk that has gone.
+fn take_away() -> Result<()> {
+    for _ in 0..6 {
+        let names = process::run("dmsetup", &["ls"])?;
+        let names = names
+            .lines()
+            .filter_map(|line| line.split_whitespace().next());
+        let ours: Vec<_> = names.filter(|name| name.starts_with(NAME)).collect();
+        if ours.is_empty() {
+            return Ok(());
+        }
+        for name in ours {
+            // The upper ones hold the lower ones: what cannot go yet goes in the next round.
+            let _ = process::output("dmsetup", &["wipe_table", "--noflush", name]);
+            let _ = process::output("dmsetup", &["remove", name]);
+        }
+    }
+    bail!("something still stands on the disk")
+}
+
+/// The disk loses power in the middle of a reencryption, and with it what it had not been told to
+/// flush: the volume is opened again with the same data, and the reencryption goes on.
+fn power_goes(ctx: &Ctx) -> Result<()> {
+    const CUTS: usize = 30;
+    let (mut gone, mut resumed) = (0, 0);
+    let below = Kind::Ram.make()?;
+    {
+        let _provided = provide(ctx, Ours)?;
+        ctx.module()?;
+        let sectors = below.sectors();
+        let params = format!("{} 0 2 seed 5", below.node());
+        let power = MappedDevice::create(&[line(0, sectors, "rust-powercut", params)])?;
+        // It looks a device up by the number that the table has.
+        process::run("dmsetup", &["mknodes", power.name()])?;
+        let node = format!("/dev/mapper/{}", power.name());
+        let luks2 = [
+            "luksFormat",
+            "--type",
+            "luks2",
+            "--sector-size",
+            "512",
+            "--offset",
+            "32768",
+            &node,
+        ];
+        cryptsetup(&[FORMAT, &luks2[..]].concat())?;
+        let mut rng = fastrand::Rng::with_seed(3);
+        for round in 0..CUTS {
+            let way = ["checksum", "journal"][round % 2];
+            let mut volume = Open::new(&["open", &node, NAME])?;
+            volume.write(round as u64)?;
+            volume.disk()?.sync()?;
+            power.message(0, &format!("powercut after {}", rng.u32(1..150)))?;
+            let change = ["reencrypt", "--resilience", way];
+            let few = ["--hotzone-size", "256K", &node];
+            let ended = cryptsetup(&[FORMAT, &change[..], &few[..]].concat());
+            let off = power.status()?[0].params.starts_with("off");
+            if !off {
+                // It was done before.
+                ended?;
+                power.message(0, "powercut after 0")?;
+                volume.check(round as u64)?;
+                continue;
+            }
+            gone += 1;
+            // There is nothing to be closed any more.
+            volume.disk = None;
+            std::mem::forget(volume);
+            take_away()?;
+            power.message(0, "restore")?;
+            let volume = Open::new(&["open", &node, NAME])?;
+            let what = || format!("after cut {round}, resilience {way}");
+            volume.check(round as u64).with_context(what)?;
+            if process::run("cryptsetup", &["luksDump", &node])?.contains("reencrypt") {
+                resumed += 1;
+                let resume = ["reencrypt", "--resume-only", &node];
+                cryptsetup(&resume).with_context(what)?;
+                volume.check(round as u64).with_context(what)?;
+            }
+        }
+        let volume = Open::new(&["open", &node, NAME])?;
+        volume.write(77)?;
+    }
+    println!(
+        "\n  the power went {gone} times in {CUTS} reencryptions, {resumed} of them were resumed"
+    );
+    ensure!(gone > 0 && resumed > 0, "{gone} cuts, {resumed} resumed");
+    ctx.take_log("device-mapper: |I/O error|Buffer I/O")?;
+    let _provided = provide(ctx, InTree)?;
+    let volume = open(&below)?;
+    volume.check(77)
 }
 
 /// Both cannot answer to one name: the second one says so.
