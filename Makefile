@@ -61,6 +61,11 @@ bench-accept:
 test-runner:
 	@qemu/test-runner $(if $(T),"$$T")
 
+# Power cuts: QEMU is killed under load, N times, and what was flushed is looked for.
+.PHONY: test-kill
+test-kill:
+	@qemu/test-kill $(N)
+
 # cryptsetup's own test suite, with rust-crypt as `crypt`; TWIN=1 runs it with the in-tree target.
 .PHONY: test-cryptsetup
 test-cryptsetup:
