@@ -50,8 +50,11 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         pairs: u64,
         /// Of each run of fio.
-        #[arg(long, default_value_t = 0.8)]
+        #[arg(long, default_value_t = 0.6)]
         seconds: f64,
+        /// Only the loads whose names hold this, such as `64 KiB random read, depth 32`.
+        #[arg(long, default_value = "")]
+        load: String,
         /// Only what shows how the number of CPUs tells.
         #[arg(long)]
         scaling: bool,
@@ -95,7 +98,8 @@ fn main() -> Result<()> {
         Command::Speed {
             pairs,
             seconds,
+            load,
             scaling,
-        } => speed::run(&options.only, cpus, pairs, seconds, scaling),
+        } => speed::run(&options.only, cpus, pairs, seconds, &load, scaling),
     }
 }

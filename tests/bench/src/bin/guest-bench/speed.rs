@@ -143,7 +143,14 @@ fn loads(sizes: &[u64], jobs: &[u64]) -> Vec<Load> {
     loads
 }
 
-pub fn run(only: &str, cpus: u64, pairs: u64, seconds: f64, scaling: bool) -> Result<()> {
+pub fn run(
+    only: &str,
+    cpus: u64,
+    pairs: u64,
+    seconds: f64,
+    load: &str,
+    scaling: bool,
+) -> Result<()> {
     let lower = ram()?;
     Device::open(lower.path(), false)?.fill()?;
     for subject in subjects(only).filter(|s| !s.fails && s.plan.speed()) {
@@ -161,14 +168,14 @@ pub fn run(only: &str, cpus: u64, pairs: u64, seconds: f64, scaling: bool) -> Re
         // There are many loads of the others.
         let seconds = match subject.plan {
             Plan::All => seconds,
-            _ => seconds / 2.0,
+            _ => seconds * 2.0 / 3.0,
         };
         let sides = [Who::C, Who::Rust];
         let [theirs, ours] = sides.map(|who| device(subject, who, Some(&lower), SECTORS));
         let (theirs, ours) = (theirs?, ours?);
         let paths = [theirs.path(), ours.path()];
         let turns: Vec<_> = (0..pairs).flat_map(|_| paths.clone()).collect();
-        for load in &loads {
+        for load in loads.iter().filter(|l| l.name().contains(load)) {
             let row = match scaling {
                 true => format!("scaling: {}", load.name()),
                 false => load.name(),
