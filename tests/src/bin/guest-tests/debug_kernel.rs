@@ -14,12 +14,33 @@ use dm_rust_tests::setting::Setting;
 use dm_rust_tests::twin::{Kind, Shape, Target};
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
 /// Says how many sites that could fail the thread is to pass before one does; what is read is what
 /// is left of that, and nothing when one has failed.
 const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
+
+/// It, open: opening it would be a site as well.
+struct FailNth(fs::File);
+
+impl FailNth {
+    fn open() -> io::Result<FailNth> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).open(FAIL_NTH).map(FailNth)
+    }
+
+    fn set(&self, nth: &str) -> io::Result<()> {
+        self.0.write_all_at(nth.as_bytes(), 0)
+    }
+
+    fn left(&self) -> Result<u32> {
+        let mut text = [0; 16];
+        let len = self.0.read_at(&mut text, 0)?;
+        Ok(std::str::from_utf8(&text[..len])?.trim().parse()?)
+    }
+}
 const LEAKS: &str = "/sys/kernel/debug/kmemleak";
 
 /// Nothing passes as many sites.
@@ -52,11 +73,13 @@ pub fn cases() -> Vec<Case> {
 /// Calls `attempt` until it succeeds with no failure injected: first the first site fails, then the
 /// second one, and so on. Returns how many sites there were.
 fn each_site(mut attempt: impl FnMut() -> io::Result<()>) -> Result<u32> {
+    let fail_nth = FailNth::open()?;
     for nth in 1..MOST_SITES {
-        fs::write(FAIL_NTH, nth.to_string())?;
+        let text = nth.to_string();
+        fail_nth.set(&text)?;
         let result = attempt();
-        let left: u32 = fs::read_to_string(FAIL_NTH)?.trim().parse()?;
-        fs::write(FAIL_NTH, "0")?;
+        let left = fail_nth.left()?;
+        fail_nth.set("0")?;
         if left > 0 {
             result.context("with no failure at all")?;
             return Ok(nth - 1);
