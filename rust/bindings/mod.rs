@@ -9,6 +9,7 @@
 //!
 //! Only [`dm`](crate::dm) may use this module: nothing in it is safe.
 
+mod compat;
 mod inline;
 
 #[allow(
@@ -34,5 +35,5 @@ mod generated {
     include!(env!("DM_RUST_GENERATED"));
 }
 
-pub(crate) use self::{generated::*, inline::*};
+pub(crate) use self::{compat::*, generated::*, inline::*};
 pub(crate) use kernel::bindings::*;

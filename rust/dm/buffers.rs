@@ -676,7 +676,7 @@ impl<'ti> DoneBuffer<'ti> {
         let iter = unsafe { &mut (*self.0.bio.as_ptr()).bi_iter };
 
         iter.bi_idx = 0;
-        iter.bi_bvec_done = 0;
+        bindings::set_bvec_iter_done(iter, 0);
         iter.bi_size = size.min(all);
     }
 

@@ -41,14 +41,25 @@ impl<'a> Cursor<'a> {
         // INVARIANT: A bio with data has all that it says.
         Self {
             table: bio.bi_io_vec,
-            iter: bindings::bvec_iter {
-                bi_sector: bio.bi_iter.bi_sector,
-                bi_size: size,
-                bi_idx: bio.bi_iter.bi_idx,
-                bi_bvec_done: bio.bi_iter.bi_bvec_done,
-            },
+            iter: bindings::bvec_iter_at(
+                bio.bi_iter.bi_sector,
+                size,
+                bio.bi_iter.bi_idx,
+                bindings::bvec_iter_done(&bio.bi_iter),
+            ),
             _bio: PhantomData,
         }
+    }
+
+    /// How many bytes of this entry have been passed.
+    #[inline(always)]
+    fn done(&self) -> u32 {
+        bindings::bvec_iter_done(&self.iter)
+    }
+
+    #[inline(always)]
+    fn set_done(&mut self, done: u32) {
+        bindings::set_bvec_iter_done(&mut self.iter, done);
     }
 
     /// The `len` bytes from `start` on, or as much of them as there is.
@@ -60,14 +71,14 @@ impl<'a> Cursor<'a> {
         while skip > 0 && len > 0 {
             // SAFETY: By the type invariants what is skipped is there.
             let vec = unsafe { &*self.table.add(self.iter.bi_idx as usize) };
-            let here = vec.bv_len.wrapping_sub(self.iter.bi_bvec_done);
+            let here = vec.bv_len.wrapping_sub(self.done());
 
             if skip < here {
-                self.iter.bi_bvec_done = self.iter.bi_bvec_done.wrapping_add(skip);
+                self.set_done(self.done().wrapping_add(skip));
                 break;
             }
             skip = skip.wrapping_sub(here);
-            self.iter.bi_bvec_done = 0;
+            self.set_done(0);
             self.iter.bi_idx = self.iter.bi_idx.wrapping_add(1);
         }
         // INVARIANT: The data from here on are part of what there was.
@@ -89,12 +100,7 @@ impl<'a> Cursor<'a> {
         // INVARIANT: As the caller says.
         Self {
             table,
-            iter: bindings::bvec_iter {
-                bi_sector: 0,
-                bi_size: size,
-                bi_idx: index,
-                bi_bvec_done: done,
-            },
+            iter: bindings::bvec_iter_at(0, size, index, done),
             _bio: PhantomData,
         }
     }
@@ -106,9 +112,9 @@ impl<'a> Cursor<'a> {
         }
         // SAFETY: By the type invariants something is left, so the entry is there.
         let vec = unsafe { &*self.table.add(self.iter.bi_idx as usize) };
-        let at = vec.bv_offset.wrapping_add(self.iter.bi_bvec_done);
+        let at = vec.bv_offset.wrapping_add(self.done());
         let offset = at % PAGE_SIZE;
-        let here = vec.bv_len.wrapping_sub(self.iter.bi_bvec_done);
+        let here = vec.bv_len.wrapping_sub(self.done());
         let here = here
             .min(self.iter.bi_size)
             .min(PAGE_SIZE.wrapping_sub(offset))
@@ -116,9 +122,9 @@ impl<'a> Cursor<'a> {
         let page = vec.bv_page.wrapping_add((at / PAGE_SIZE) as usize);
 
         self.iter.bi_size = self.iter.bi_size.wrapping_sub(here);
-        self.iter.bi_bvec_done = self.iter.bi_bvec_done.wrapping_add(here);
-        if self.iter.bi_bvec_done >= vec.bv_len {
-            self.iter.bi_bvec_done = 0;
+        self.set_done(self.done().wrapping_add(here));
+        if self.done() >= vec.bv_len {
+            self.set_done(0);
             self.iter.bi_idx = self.iter.bi_idx.wrapping_add(1);
         }
         // SAFETY: By the type invariants the memory is there for `'a`.
@@ -154,9 +160,9 @@ impl<'a> Cursor<'a> {
         }
         // SAFETY: By the type invariants something is left, so the entry is there.
         let vec = unsafe { &*self.table.add(self.iter.bi_idx as usize) };
-        let at = vec.bv_offset.wrapping_add(self.iter.bi_bvec_done);
+        let at = vec.bv_offset.wrapping_add(self.done());
         let offset = at % PAGE_SIZE;
-        let here = vec.bv_len.wrapping_sub(self.iter.bi_bvec_done);
+        let here = vec.bv_len.wrapping_sub(self.done());
         let here = here
             .min(self.iter.bi_size)
             .min(PAGE_SIZE.wrapping_sub(offset));
@@ -167,9 +173,9 @@ impl<'a> Cursor<'a> {
         let page = vec.bv_page.wrapping_add((at / PAGE_SIZE) as usize);
 
         self.iter.bi_size = self.iter.bi_size.wrapping_sub(len);
-        self.iter.bi_bvec_done = self.iter.bi_bvec_done.wrapping_add(len);
-        if self.iter.bi_bvec_done == vec.bv_len {
-            self.iter.bi_bvec_done = 0;
+        self.set_done(self.done().wrapping_add(len));
+        if self.done() == vec.bv_len {
+            self.set_done(0);
             self.iter.bi_idx = self.iter.bi_idx.wrapping_add(1);
         }
         // SAFETY: By the type invariants the memory is there for `'a`.
@@ -185,10 +191,10 @@ impl<'a> Cursor<'a> {
         }
         // SAFETY: By the type invariants something is left, so the entry is there.
         let vec = unsafe { &*self.table.add(self.iter.bi_idx as usize) };
-        let at = vec.bv_offset.wrapping_add(self.iter.bi_bvec_done);
+        let at = vec.bv_offset.wrapping_add(self.done());
         let here = vec
             .bv_len
-            .wrapping_sub(self.iter.bi_bvec_done)
+            .wrapping_sub(self.done())
             .min(self.iter.bi_size)
             .min(PAGE_SIZE.wrapping_sub(at % PAGE_SIZE));
 
@@ -226,12 +232,7 @@ impl<'a> CursorMut<'a> {
         // INVARIANT: The position is the same.
         Cursor {
             table: self.0.table,
-            iter: bindings::bvec_iter {
-                bi_sector: self.0.iter.bi_sector,
-                bi_size: self.0.iter.bi_size,
-                bi_idx: self.0.iter.bi_idx,
-                bi_bvec_done: self.0.iter.bi_bvec_done,
-            },
+            iter: bindings::copy_bvec_iter(&self.0.iter),
             _bio: PhantomData,
         }
     }

@@ -374,12 +374,7 @@ impl<'call, 'ti, T: HoldsBios<'ti>> HeldBio<'call, 'ti, T> {
         job.saved.write(Saved {
             bdev: bio.bi_bdev,
             flags: bio.bi_flags,
-            iter: bindings::bvec_iter {
-                bi_sector: bio.bi_iter.bi_sector,
-                bi_size: bio.bi_iter.bi_size,
-                bi_idx: bio.bi_iter.bi_idx,
-                bi_bvec_done: bio.bi_iter.bi_bvec_done,
-            },
+            iter: bindings::copy_bvec_iter(&bio.bi_iter),
             end_io: bio.bi_end_io,
         });
         bio.bi_flags &= !(REMAPPED | BPS_THROTTLED);

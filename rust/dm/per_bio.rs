@@ -173,7 +173,7 @@ pub(super) unsafe fn init<T, P: PerBioData<T>>(bio: *mut bindings::bio, target: 
             start_of::<P>(bio).write(Start {
                 size: iter.bi_size,
                 index: iter.bi_idx,
-                done: iter.bi_bvec_done,
+                done: bindings::bvec_iter_done(iter),
             })
         };
     }
