@@ -213,10 +213,12 @@ selection_file() {
     local recipe=$QEMU_DIR/kernels/$KERNEL
     [[ -r $recipe ]] || die "there is no kernel called '$KERNEL'" "KERNEL is one of: $(cd "$QEMU_DIR/kernels" && echo *)"
     printf '%s/selected-%s-%s' "$DM_RUST_CACHE" "$KERNEL" \
-        "$(cat "$recipe" "$QEMU_DIR"/{packages,select-kernel,setup-root,setup-kernel} | sha256sum | cut -c 1-12)"
+        "$(cat "$recipe" "$QEMU_DIR"/{packages,select-kernel,setup-root,setup-kernel} "$QEMU_DIR"/configs/* | sha256sum |
+            cut -c 1-12)"
 }
 
-# What select-kernel found: sets SUITE, RELEASE, VERSION, SOURCE, ROOT_KEY, KERNEL_KEY, PACKAGES.
+# What select-kernel found: sets SUITE, RELEASE, VERSION, SOURCE, ROOT_KEY, KERNEL_KEY, PACKAGES,
+# and, where the kernel is built here, CONFIG and CLANG.
 load_selection() {
     local file
     file=$(selection_file)
