@@ -6,13 +6,20 @@
 #include <linux/delay.h>
 #include <linux/init.h>
 #include <linux/irqflags.h>
+#include <linux/kthread.h>
+#include <linux/list.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
 #include <linux/smp.h>
+#include <linux/spinlock.h>
 #include <linux/string.h>
+#include <linux/workqueue.h>
 
 static char *what = "";
 module_param(what, charp, 0);
-MODULE_PARM_DESC(what, "warn, oops, hang-one, hang-all or block");
+MODULE_PARM_DESC(what, "warn, oops, hang-one, hang-all, block, or what a debug kernel finds");
 
 static void spin(void *unused)
 {
@@ -21,8 +28,159 @@ static void spin(void *unused)
 		cpu_relax();
 }
 
+/* What only a kernel with debugging switched on notices. */
+
+static void out_of_bounds(void)
+{
+	char *bytes = kmalloc(100, GFP_KERNEL);
+
+	if (!bytes)
+		return;
+	OPTIMIZER_HIDE_VAR(bytes);
+	WRITE_ONCE(bytes[100], 1);
+	kfree(bytes);
+}
+
+static void use_after_free(void)
+{
+	char *bytes = kmalloc(100, GFP_KERNEL);
+
+	if (!bytes)
+		return;
+	kfree(bytes);
+	OPTIMIZER_HIDE_VAR(bytes);
+	(void)READ_ONCE(bytes[10]);
+}
+
+static void leak(void)
+{
+	void *volatile lost;
+	int i;
+
+	/* Several, since a scan may take a stale word on a stack for a pointer to one. */
+	for (i = 0; i < 20; i++) {
+		lost = kmalloc(333, GFP_KERNEL);
+		lost = NULL;
+	}
+	(void)lost;
+}
+
+static void lock_inversion(void)
+{
+	static DEFINE_MUTEX(first);
+	static DEFINE_MUTEX(second);
+
+	mutex_lock(&first);
+	mutex_lock(&second);
+	mutex_unlock(&second);
+	mutex_unlock(&first);
+	mutex_lock(&second);
+	mutex_lock(&first);
+	mutex_unlock(&first);
+	mutex_unlock(&second);
+}
+
+static void sleep_in_atomic(void)
+{
+	static DEFINE_SPINLOCK(lock);
+
+	spin_lock(&lock);
+	msleep(1);
+	spin_unlock(&lock);
+}
+
+static int racer(void *unused);
+static int raced;
+
+static void data_race(void)
+{
+	struct task_struct *other = kthread_run(racer, NULL, "trouble-racer");
+	unsigned long end = jiffies + 20 * HZ;
+
+	if (IS_ERR(other))
+		return;
+	while (time_before(jiffies, end)) {
+		raced++;
+		cond_resched();
+	}
+	kthread_stop(other);
+}
+
+static int racer(void *unused)
+{
+	while (!kthread_should_stop()) {
+		raced++;
+		cond_resched();
+	}
+	return 0;
+}
+
+static void list_corruption(void)
+{
+	static LIST_HEAD(head);
+	static struct list_head entry;
+
+	list_add(&entry, &head);
+	head.next = &head;
+	list_del(&entry);
+}
+
+static void beyond_array(void)
+{
+	static int numbers[4];
+	static int at = 5;
+
+	OPTIMIZER_HIDE_VAR(at);
+	pr_info("trouble: %d\n", READ_ONCE(numbers[at]));
+}
+
+static void run_never(struct work_struct *work)
+{
+}
+
+static void object_in_use(void)
+{
+	struct delayed_work *work = kzalloc(sizeof(*work), GFP_KERNEL);
+
+	if (!work)
+		return;
+	INIT_DELAYED_WORK(work, run_never);
+	schedule_delayed_work(work, 1000 * HZ);
+	kfree(work);
+}
+
+static void scatterlist(void)
+{
+	struct scatterlist list[1] = {};
+
+	/* Never initialised. */
+	(void)sg_page(list);
+}
+
 static int __init trouble_init(void)
 {
+	static const struct {
+		const char *name;
+		void (*run)(void);
+	} found[] = {
+		{ "out-of-bounds", out_of_bounds },
+		{ "use-after-free", use_after_free },
+		{ "leak", leak },
+		{ "lock-inversion", lock_inversion },
+		{ "sleep-in-atomic", sleep_in_atomic },
+		{ "data-race", data_race },
+		{ "list-corruption", list_corruption },
+		{ "beyond-array", beyond_array },
+		{ "object-in-use", object_in_use },
+		{ "scatterlist", scatterlist },
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(found); i++)
+		if (!strcmp(what, found[i].name)) {
+			found[i].run();
+			return -ECANCELED;
+		}
 	if (!strcmp(what, "warn"))
 		WARN(1, "planted by trouble.ko\n");
 	else if (!strcmp(what, "oops"))
