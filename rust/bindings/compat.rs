@@ -6,6 +6,9 @@
 
 use super::bvec_iter;
 
+/// Whether the kernel is 7.3 or later, for what a target does as the in-tree one of its time.
+pub(crate) const SINCE_7_3: bool = cfg!(dm_rust_since_7_3);
+
 /// A position in the data of a bio: its sector, the bytes that are left, the index of the entry, and
 /// how many bytes of that have been passed. The last was called `bi_bvec_done` until 7.2, and is
 /// `bi_offset` since.

@@ -125,6 +125,7 @@ pub use self::{
 };
 
 pub(crate) use self::registration::{module_aliases, targets};
+pub(crate) use crate::bindings::SINCE_7_3;
 
 /// What a target needs.
 pub mod prelude {

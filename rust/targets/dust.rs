@@ -5,11 +5,12 @@
 //! Table: `<start> <length> rust-dust <device> <offset> <block size>`, the offset in sectors, the
 //! size of a block in bytes. Messages: `addbadblock <block> [<writes that fail>]`, `removebadblock
 //! <block>`, `queryblock <block>`, `countbadblocks`, `listbadblocks`, `clearbadblocks`, `enable`,
-//! `disable`, `quiet`. Blocks are counted from the start of the device below.
+//! `disable`, `quiet`. Blocks are counted from the start of the target; on kernels before 7.3, as
+//! in-tree there, from that of the device below.
 //!
 //! Mirrors `drivers/md/dm-dust.c`, version 1.0.0.
 
-use crate::dm::{log_text, prelude::*, Level};
+use crate::dm::{log_text, prelude::*, Level, SINCE_7_3};
 use core::mem;
 use kernel::{
     new_spinlock,
@@ -97,8 +98,11 @@ impl DustTarget<'_> {
         }
         found.remove();
         bad.count = bad.count.wrapping_sub(1);
-        // C divides what is the number of a block already.
-        let shown = block >> self.block_shift;
+        // Before 7.3 C divides what is the number of a block already.
+        let shown = match SINCE_7_3 {
+            true => block,
+            false => block >> self.block_shift,
+        };
 
         tell!(
             self,
@@ -224,15 +228,21 @@ impl DustTarget<'_> {
     }
 
     /// The block that a message names, if the device has it.
-    fn block(&self, number: &Arg<'_>) -> Result<Sector> {
+    fn block(&self, ti: &DmTarget, number: &Arg<'_>) -> Result<Sector> {
         let block = number.scan_u64().ok_or(EINVAL)?;
 
-        self.in_range(block)
+        self.in_range(ti, block)
     }
 
-    fn in_range(&self, block: Sector) -> Result<Sector> {
-        // As in C, one more than there are.
-        if block > self.dev.nr_sectors() >> self.block_shift {
+    fn in_range(&self, ti: &DmTarget, block: Sector) -> Result<Sector> {
+        let sectors = Sector::from(self.block_size >> 9);
+        let is_there = match SINCE_7_3 {
+            true => block < ti.len().div_ceil(sectors.max(1)),
+            // As in C, one more than there are.
+            false => block <= self.dev.nr_sectors() >> self.block_shift,
+        };
+
+        if !is_there {
             tell!(Error, "selected block value out of range");
             return Err(EINVAL);
         }
@@ -264,10 +274,12 @@ impl<'ti> Target<'ti> for DustTarget<'ti> {
     }
 
     fn map<'map>(&self, ti: &DmTarget, bio: Bio<'map>) -> Mapped<'map> {
-        let sector = self.start.wrapping_add(ti.offset(bio.sector()));
+        let offset = ti.offset(bio.sector());
+        let sector = self.start.wrapping_add(offset);
 
         if self.enabled.load(Relaxed) {
-            let block = sector >> self.block_shift;
+            let counted = if SINCE_7_3 { offset } else { sector };
+            let block = counted >> self.block_shift;
             let fails = match bio.op().is_write() {
                 true => self.fails_write(block),
                 false => self.fails_read(block),
@@ -280,14 +292,14 @@ impl<'ti> Target<'ti> for DustTarget<'ti> {
         bio.remap(self.dev, sector)
     }
 
-    fn message(&self, _: &DmTarget, args: Args<'_>, reply: &mut StatusLine<'_>) -> Result<bool> {
+    fn message(&self, ti: &DmTarget, args: Args<'_>, reply: &mut StatusLine<'_>) -> Result<bool> {
         let count = args.len();
         let mut args = args;
 
         match (args.next(), args.next(), args.next(), args.next()) {
             (Some(what), None, ..) => self.command(&what, reply),
             (Some(what), Some(block), None, _) => {
-                let block = self.block(&block)?;
+                let block = self.block(ti, &block)?;
 
                 if what.is(b"addbadblock") {
                     self.add(block, 0)
@@ -306,7 +318,7 @@ impl<'ti> Target<'ti> for DustTarget<'ti> {
                     tell!(Error, "selected write fail count out of range");
                     return Err(EINVAL);
                 };
-                let block = self.in_range(block)?;
+                let block = self.in_range(ti, block)?;
 
                 match what.is(b"addbadblock") {
                     true => self.add(block, failing),

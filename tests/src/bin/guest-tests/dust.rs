@@ -165,7 +165,7 @@ fn messages(ctx: &Ctx) -> Result<()> {
     DUST.compare(ctx, |side| {
         let lower = side.lower(Kind::Ram, 0)?;
         let params = format!("{} 480 4096", lower.node());
-        let device = side.device(&[line(0, 512, &side.target, params)])?;
+        let device = side.device(&[line(0, 24_000, &side.target, params)])?;
         for message in MESSAGES {
             send(side, &device, message)?;
         }
