@@ -92,7 +92,7 @@ static void sleep_in_atomic(void)
 static int racer(void *unused);
 static int raced;
 
-static void data_race(void)
+static void racing(void)
 {
 	struct task_struct *other = kthread_run(racer, NULL, "trouble-racer");
 	unsigned long end = jiffies + 20 * HZ;
@@ -168,7 +168,7 @@ static int __init trouble_init(void)
 		{ "leak", leak },
 		{ "lock-inversion", lock_inversion },
 		{ "sleep-in-atomic", sleep_in_atomic },
-		{ "data-race", data_race },
+		{ "data-race", racing },
 		{ "list-corruption", list_corruption },
 		{ "beyond-array", beyond_array },
 		{ "object-in-use", object_in_use },

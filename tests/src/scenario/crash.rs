@@ -201,7 +201,7 @@ impl Log {
     fn open(log: &Lower) -> Result<Log> {
         let disk = Disk::open(log.path(), Mode::Direct)?;
         let first = disk.read(0, 1)?;
-        ensure!(number(&first, 0) == 0x6a73_6677_7368_72, "it is no log");
+        ensure!(number(&first, 0) == 0x006a_7366_7773_6872, "it is no log");
         ensure!(number(&first, 3) as u32 == 512, "other sectors");
         Ok(Log {
             disk,
