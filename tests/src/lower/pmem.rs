@@ -35,19 +35,23 @@ pub fn pmem() -> Result<Lower> {
 /// What `ndctl create-namespace --mode=fsdax --map=mem` does: a namespace as the
 /// firmware describes it has no `struct page`s, without which there is no DAX.
 fn enable_dax() -> Result<()> {
-    for (file, value) in [
-        ("drivers/nd_pmem/unbind", "namespace0.0"),
-        ("devices/pfn0.0/mode", "ram"),
-        ("devices/pfn0.0/align", "2097152"),
-        (
-            "devices/pfn0.0/uuid",
-            "8f5e9a52-5f0c-4f0e-9c55-6b1d35c7a1d0",
-        ),
-        ("devices/pfn0.0/namespace", "namespace0.0"),
-        ("drivers/nd_pmem/bind", "pfn0.0"),
+    let bus = Path::new(BUS);
+    // Its number is not always 0: looking at the namespace takes one, too, if at the same time.
+    let seed = fs::read_to_string(bus.join("devices/region0/pfn_seed"))
+        .context("cannot prepare pmem0 for DAX: its region has no seed")?;
+    let seed = seed.trim();
+    let set = |file: String, value: &str| {
+        fs::write(bus.join(&file), value)
+            .with_context(|| format!("cannot prepare pmem0 for DAX: writing {value} to {file}"))
+    };
+    set("drivers/nd_pmem/unbind".to_owned(), "namespace0.0")?;
+    for (attribute, value) in [
+        ("mode", "ram"),
+        ("align", "2097152"),
+        ("uuid", "8f5e9a52-5f0c-4f0e-9c55-6b1d35c7a1d0"),
+        ("namespace", "namespace0.0"),
     ] {
-        fs::write(Path::new(BUS).join(file), value)
-            .with_context(|| format!("cannot prepare pmem0 for DAX: writing {value} to {file}"))?;
+        set(format!("devices/{seed}/{attribute}"), value)?;
     }
-    Ok(())
+    set("drivers/nd_pmem/bind".to_owned(), seed)
 }
