@@ -7,8 +7,10 @@ use anyhow::{bail, Context, Result};
 use memmap2::MmapMut;
 use rustix::fs::OFlags;
 use rustix::io::ReadWriteFlags;
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -58,7 +60,7 @@ impl Disk {
 
     /// Reads exactly `count` sectors.
     pub fn read(&self, sector: u64, count: u64) -> io::Result<Vec<u8>> {
-        let mut buffer = aligned((count * SECTOR) as usize)?;
+        let mut buffer = Aligned::new((count * SECTOR) as usize)?;
         self.file.read_exact_at(&mut buffer, sector * SECTOR)?;
         Ok(buffer.to_vec())
     }
@@ -66,12 +68,12 @@ impl Disk {
     /// Writes whole sectors.
     pub fn write(&self, sector: u64, data: &[u8]) -> io::Result<()> {
         self.file
-            .write_all_at(&aligned_from(data)?, sector * SECTOR)
+            .write_all_at(&Aligned::from(data)?, sector * SECTOR)
     }
 
     /// One `preadv2` with flags: the number of bytes that were read.
     pub fn read_with(&self, sector: u64, count: u64, flags: ReadWriteFlags) -> io::Result<usize> {
-        let mut buffer = aligned((count * SECTOR) as usize)?;
+        let mut buffer = Aligned::new((count * SECTOR) as usize)?;
         let mut slices = [IoSliceMut::new(&mut buffer)];
         Ok(rustix::io::preadv2(
             &self.file,
@@ -83,7 +85,7 @@ impl Disk {
 
     /// One `pwritev2` with flags: the number of bytes that were written.
     pub fn write_with(&self, sector: u64, data: &[u8], flags: ReadWriteFlags) -> io::Result<usize> {
-        let buffer = aligned_from(data)?;
+        let buffer = Aligned::from(data)?;
         let slices = [IoSlice::new(&buffer)];
         Ok(rustix::io::pwritev2(
             &self.file,
@@ -132,12 +134,12 @@ pub fn expect_equal(found: &[u8], wanted: &[u8], sector: u64) -> Result<()> {
 /// `count` sectors of data, each of which differs from every other of the same
 /// seed: sector `first` of it and those after.
 pub fn pattern(seed: u64, first: u64, count: u64) -> Vec<u8> {
-    let mut data = Vec::with_capacity((count * SECTOR) as usize);
-    for sector in first..first + count {
+    let mut data = vec![0; (count * SECTOR) as usize];
+    for (sector, bytes) in (first..).zip(data.chunks_mut(SECTOR as usize)) {
         let mut rng = fastrand::Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ sector);
-        data.extend_from_slice(&seed.to_le_bytes());
-        data.extend_from_slice(&sector.to_le_bytes());
-        data.extend((2..SECTOR / 8).flat_map(|_| rng.u64(..).to_le_bytes()));
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        bytes[8..16].copy_from_slice(&sector.to_le_bytes());
+        rng.fill(&mut bytes[16..]);
     }
     data
 }
@@ -153,15 +155,55 @@ pub fn digest(disk: &Disk, first: u64, sectors: u64) -> io::Result<u64> {
     Ok(hasher.finish())
 }
 
-/// Memory that direct I/O accepts on every device.
-fn aligned(len: usize) -> io::Result<MmapMut> {
-    MmapMut::map_anon(len)
+thread_local! {
+    /// Kept from one use to the next: to map memory anew costs more than to read a few sectors.
+    static KEPT: Cell<Option<MmapMut>> = const { Cell::new(None) };
 }
 
-fn aligned_from(data: &[u8]) -> io::Result<MmapMut> {
-    let mut buffer = aligned(data.len())?;
-    buffer.copy_from_slice(data);
-    Ok(buffer)
+/// Memory that direct I/O accepts on every device.
+struct Aligned {
+    /// There until it is dropped.
+    memory: Option<MmapMut>,
+    len: usize,
+}
+
+impl Aligned {
+    fn new(len: usize) -> io::Result<Aligned> {
+        let memory = match KEPT.take() {
+            Some(kept) if kept.len() >= len => kept,
+            _ => MmapMut::map_anon(len.next_multiple_of(1 << 16))?,
+        };
+        Ok(Aligned {
+            memory: Some(memory),
+            len,
+        })
+    }
+
+    fn from(data: &[u8]) -> io::Result<Aligned> {
+        let mut buffer = Aligned::new(data.len())?;
+        buffer.copy_from_slice(data);
+        Ok(buffer)
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.memory.as_deref().unwrap_or_default()[..self.len]
+    }
+}
+
+impl DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.memory.as_deref_mut().unwrap_or_default()[..self.len]
+    }
+}
+
+impl Drop for Aligned {
+    fn drop(&mut self) {
+        KEPT.set(self.memory.take());
+    }
 }
 
 /// Fails if anything in the kernel or elsewhere still holds the device.

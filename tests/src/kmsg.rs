@@ -31,7 +31,8 @@ static FATAL: LazyLock<Regex> = LazyLock::new(|| {
 
 /// Lines of the module or of device-mapper: a test takes those it provokes.
 static OURS: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?i)\bdm[_-]rust\b|\brust[-_]\w+|^device-mapper: ").expect("a valid expression")
+    Regex::new(r"(?i)(?-u:\b)dm[_-]rust(?-u:\b)|(?-u:\b)rust[-_](?-u:\w)|^device-mapper: ")
+        .expect("a valid expression")
 });
 
 /// What every out-of-tree module makes the kernel say when it is loaded.

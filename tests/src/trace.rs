@@ -19,19 +19,20 @@ pub const ISSUED: &[&str] = &["rq_issue"];
 
 /// What a mark in the trace looks like.
 static MARK: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"\s\d+\.\d+: tracing_mark_write: (.*)$").expect("a valid expression")
+    Regex::new(r" [0-9]+\.[0-9]+: tracing_mark_write: (.*)$").expect("a valid expression")
 });
 
 static LINE: LazyLock<Regex> = LazyLock::new(|| {
     // Task names may hold colons and brackets; the name of the event may not.
-    Regex::new(r"\s\d+\.\d+: (block_\w+): (\d+),(\d+) (.*)$").expect("a valid expression")
+    Regex::new(r" [0-9]+\.[0-9]+: (block_[a-z_]+): ([0-9]+),([0-9]+) (.*)$")
+        .expect("a valid expression")
 });
 
 static OLD_DEVICE: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"\((\d+),(\d+)\)").expect("a valid expression"));
+    LazyLock::new(|| Regex::new(r"\(([0-9]+),([0-9]+)\)").expect("a valid expression"));
 
 static COMMAND: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"scsi_dispatch_cmd_start: .* prot_sgl=(\d+) prot_op=(\w+) .*cmnd=\((\w+) ")
+    Regex::new(r"scsi_dispatch_cmd_start: .* prot_sgl=([0-9]+) prot_op=([A-Z0-9_]+) .*cmnd=\(([A-Z0-9_]+) ")
         .expect("a valid expression")
 });
 
