@@ -46,6 +46,17 @@ pub fn jiffies() -> u64 {
     unsafe { core::ptr::read_volatile(&raw const bindings::jiffies) as u64 }
 }
 
+/// A number that stays as it is for as long as this task runs on without waiting for anything:
+/// another task has another, and so has this one after it has waited. Never 0.
+pub fn stretch() -> u64 {
+    let task = kernel::task::Task::current_raw();
+    // SAFETY: This task is there. The count is changed only when it waits, which it does not now.
+    let waits = unsafe { (*task).nvcsw } as u64;
+
+    // The address is in the lower half, and high bits that all of them have.
+    (task as u64 ^ waits.rotate_left(32)).max(1)
+}
+
 /// Whether this is a task that others may interrupt at any time, in no interrupt and holding no
 /// spin lock. Never so where the kernel does not keep count.
 pub fn is_preemptible() -> bool {

@@ -99,7 +99,7 @@ pub use self::{
     buffers::{BufferBio, Buffers, DoneBuffer, Tags},
     context::{
         cond_resched, hard_irq_or_irqs_off, in_interrupt, is_preemptible, jiffies, log, log_text,
-        online_cpus, possible_cpus, this_cpu, Level,
+        online_cpus, possible_cpus, stretch, this_cpu, Level,
     },
     copied::CopiedBio,
     ctr::{Constructor, CtrError, CtrResult},

@@ -86,6 +86,8 @@ impl<'ti> CryptTarget<'ti> {
 
         let whole = (self.zoned && writing) || bio.flags().has(OpFlags::ATOMIC);
         let max = self.max_sectors(whole, writing);
+        let first = bio.sector();
+        let rest = (bio.nr_sectors() > Sector::from(max)).then(|| first.wrapping_add(max.into()));
 
         if bio.nr_sectors() > Sector::from(max) && (whole || !bio.accept_partial(max)) {
             return bio.kill();
@@ -95,7 +97,7 @@ impl<'ti> CryptTarget<'ti> {
         if bio.sector() & Sector::from(mask >> 9) != 0 || bio.size() & mask != 0 {
             return bio.kill();
         }
-        let other = self.is_for_other(&bio, writing);
+        let other = self.is_for_other(&bio, writing, rest);
         let Ok(tags) = self.tags_for(&mut bio) else {
             return bio.kill();
         };
@@ -142,11 +144,22 @@ impl<'ti> CryptTarget<'ti> {
 
     /// Whether the bio is to be worked on by another CPU.
     #[inline]
-    fn is_for_other(&self, bio: &Bio<'_, Held<'ti, Self>>, writing: bool) -> bool {
-        // Where the data come later another CPU decrypts them in any case.
-        (writing || self.lower_is_synchronous)
-            && self.may_spread(writing)
-            && self.spread.is_for_other(bio.nr_sectors())
+    fn is_for_other(
+        &self,
+        bio: &Bio<'_, Held<'ti, Self>>,
+        writing: bool,
+        rest: Option<Sector>,
+    ) -> bool {
+        let (first, count) = (bio.sector(), bio.nr_sectors());
+        // Where the data come later another CPU decrypts them in any case. Who writes a long bio
+        // takes part.
+        let may = if writing {
+            count < Sector::from(spread::CUT)
+        } else {
+            self.lower_is_synchronous
+        };
+
+        may && self.may_spread(writing) && self.spread.is_for_other(first, count, rest)
     }
 
     /// Works on a bio in parts, if it is large and CPUs have nothing to do.

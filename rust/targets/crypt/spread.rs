@@ -6,11 +6,12 @@
 //! a CPU to wake up. It gains where a CPU has nothing to do: then two work at once. So a bio stays
 //! where it is submitted, but for these:
 //!
-//! - a large one is worked on in parts, all but one of which are handed over, and taken back if
-//!   nobody has begun with them by the time that one is done;
-//! - a small one is handed over when the submitter does not wait for it but submits more. Nobody
-//!   says so beforehand, and bios that are done at once leave no trace of it; so one is handed over
-//!   now and then, to see whether others come before it is done.
+//! - one is handed over when the submitter does not wait for it but submits more. Nobody says so
+//!   beforehand, and bios that are done at once leave no trace of it; so one is handed over now and
+//!   then, to see whether another comes before it is done, or without the submitter having waited
+//!   since;
+//! - a large one is worked on in parts otherwise, all but one of which are handed over, and taken
+//!   back if nobody has begun with them by the time that one is done.
 //!
 //! CPUs that submit bios themselves are not helped by others: they are all at work.
 
@@ -22,11 +23,11 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 pub(crate) const CUT: u32 = 64;
 /// In how many.
 const MAX_PARTS: Sector = 4;
-/// How many small bios wait for one CPU at most.
+/// How many small bios wait for one CPU at most, and how many bios if a large one comes.
 const BACKLOG: u32 = 4;
+const LARGE_BACKLOG: u32 = 2;
 /// How sure it has to be that the submitter does not wait; how sure it gets each time when that is
-/// seen, and at most. It gets less sure by one each time when nothing is seen: a fast CPU may have
-/// done what was handed over before the next bio comes.
+/// seen, and at most. It gets less sure by one each time when nothing is seen.
 const SURE: u32 = 4;
 const SEEN: u32 = 4;
 const VERY_SURE: u32 = 64;
@@ -46,6 +47,10 @@ struct Cpu {
     patience: AtomicU32,
     /// How many of the bios that it has handed over are not done.
     pending: AtomicU32,
+    /// Which [`dm::stretch`] it was when the last one was submitted, if that was handed over.
+    stretch: AtomicU64,
+    /// Where the rest of the last one begins, if it was too long and had to be cut.
+    rest: AtomicU64,
 }
 
 /// Counters in cache lines of their own, as CPUs change them at different times.
@@ -72,6 +77,8 @@ impl Spread {
                 countdown: AtomicU32::new(TRY_SOON),
                 patience: AtomicU32::new(TRY_SOON),
                 pending: AtomicU32::new(0),
+                stretch: AtomicU64::new(0),
+                rest: AtomicU64::new(Sector::MAX),
             };
 
             cpus.push(cpu, GFP_KERNEL)?;
@@ -127,29 +134,62 @@ impl Spread {
         (idle > 0).then_some((cpu, idle))
     }
 
-    /// Whether a bio of so many sectors that was submitted here is for another CPU.
+    /// Whether a bio that was submitted here is for another CPU. `rest` is where what was cut off it
+    /// begins, if anything was.
     #[inline]
-    pub(crate) fn is_for_other(&self, sectors: Sector) -> bool {
-        sectors < Sector::from(CUT)
-            && self
-                .idle()
-                .is_some_and(|(cpu, idle)| self.is_small_for_other(cpu, idle))
+    pub(crate) fn is_for_other(&self, first: Sector, count: Sector, rest: Option<Sector>) -> bool {
+        self.idle()
+            .is_some_and(|(cpu, idle)| self.is_for_idle(cpu, idle, first, count, rest))
     }
 
-    fn is_small_for_other(&self, cpu: &Cpu, idle: u32) -> bool {
+    fn is_for_idle(
+        &self,
+        cpu: &Cpu,
+        idle: u32,
+        first: Sector,
+        count: Sector,
+        rest: Option<Sector>,
+    ) -> bool {
         let pending = self.pending.0.load(Relaxed);
-        let sure = cpu.sure.load(Relaxed);
+        let mut sure = cpu.sure.load(Relaxed);
+        let goes_on = cpu.rest.load(Relaxed) == first;
 
-        if cpu.pending.load(Relaxed) > 0 {
-            cpu.sure
-                .store(sure.saturating_add(SEEN).min(VERY_SURE), Relaxed);
-            cpu.patience.store(TRY_SOON, Relaxed);
-        } else if sure > 0 {
-            cpu.sure.store(sure.wrapping_sub(1), Relaxed);
+        cpu.rest.store(rest.unwrap_or(Sector::MAX), Relaxed);
+        // Who submits a long bio cannot wait before all of it is submitted.
+        if !goes_on {
+            let last = cpu.stretch.load(Relaxed);
+            let seen = cpu.pending.load(Relaxed) > 0 || last != 0 && last == dm::stretch();
+
+            if seen {
+                sure = sure.saturating_add(SEEN).min(VERY_SURE);
+                cpu.patience.store(TRY_SOON, Relaxed);
+            } else {
+                sure = sure.saturating_sub(1);
+            }
+            cpu.sure.store(sure, Relaxed);
         }
-        if sure >= SURE {
-            return pending < idle.saturating_mul(BACKLOG);
+        let hands_over = if sure >= SURE {
+            let backlog = if count < Sector::from(CUT) {
+                BACKLOG
+            } else {
+                LARGE_BACKLOG
+            };
+
+            pending < idle.saturating_mul(backlog)
+        } else {
+            Self::tries(cpu)
+        };
+
+        if hands_over {
+            cpu.stretch.store(dm::stretch(), Relaxed);
+        } else if !goes_on {
+            cpu.stretch.store(0, Relaxed);
         }
+        hands_over
+    }
+
+    /// Whether it is time to try.
+    fn tries(cpu: &Cpu) -> bool {
         let countdown = cpu.countdown.load(Relaxed).wrapping_sub(1);
 
         if countdown != 0 {
