@@ -123,6 +123,8 @@ fn play(ctx: &Ctx, target: &Target, shape: &Shape, each: usize) -> Result<usize>
             None if entry.flags & DISCARD != 0 => {
                 image[at..at + (entry.sectors * SECTOR) as usize].fill(0);
             }
+            // A flush alone is at no place, whatever sector it has.
+            None if entry.data.is_empty() => {}
             None => image[at..at + entry.data.len()].copy_from_slice(&entry.data),
         }
         if !made || entry.flags & (FLUSH | FUA) == 0 {
