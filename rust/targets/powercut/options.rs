@@ -159,7 +159,12 @@ impl Options {
         Ok(this)
     }
 
-    fn option<'a>(
+    /// Reads one option: its name was taken from the words, what belongs to it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse).
+    pub(crate) fn option<'a>(
         &mut self,
         name: &[u8],
         words: &mut impl Iterator<Item = &'a [u8]>,

@@ -6,7 +6,7 @@ use std::{cmp::Ordering, ops::Range};
 
 use super::{
     grammar::{self, Arg, Kind, More},
-    DeviceFacts, Finding, Lookup, Purpose, System,
+    powercut, DeviceFacts, Finding, Lookup, Purpose, System,
 };
 use crate::table::Line;
 
@@ -59,6 +59,7 @@ impl<'a> Reader<'a> {
         match more {
             More::Nothing => self.nothing_more(),
             More::Counted(what) => self.counted(what),
+            More::Powercut => self.powercut(),
             More::Anything => {}
             More::Groups(group, counts) => self.groups(group, counts)?,
             More::Stripes => self.stripes()?,
@@ -145,6 +146,25 @@ impl<'a> Reader<'a> {
         };
         self.findings
             .push(finding.label(format!("should be {given}")));
+    }
+
+    fn powercut(&mut self) {
+        let before = self.findings.len();
+        self.counted("options");
+        let words = self.line.args.get(self.next..).unwrap_or_default();
+        // If they are not as many as it says, what each means is a guess.
+        if self.findings.len() > before || words.is_empty() {
+            return;
+        }
+        let Some((at, what)) = powercut::refused(words.iter().map(|span| self.word(span))) else {
+            return;
+        };
+        let span = words[at.start].start..words[at.end - 1].end;
+        self.findings.push(
+            Finding::error(self.line, &span, what)
+                .label("not as it should be")
+                .help(powercut::HELP),
+        );
     }
 
     fn groups(&mut self, group: &[Arg], counts: &[usize]) -> Result<(), Ended> {
@@ -382,6 +402,7 @@ fn usage(target: &str) -> String {
             let what = what.to_uppercase();
             format!(" [NUMBER_OF_{what} {what}...]")
         }
+        More::Powercut => " [NUMBER_OF_OPTIONS OPTIONS...]".to_owned(),
         More::Anything => " ...".to_owned(),
         More::Groups(group, _) => format!("{} [the same for writes [and flushes]]", names(group)),
         More::Stripes => " DEVICE OFFSET [DEVICE OFFSET...]".to_owned(),

@@ -30,6 +30,8 @@ pub(super) enum More {
     Nothing,
     /// Nothing, or the number of the words that follow, and these.
     Counted(&'static str),
+    /// Those of `rust-powercut`, with their number before them.
+    Powercut,
     /// Anything.
     Anything,
     /// The same again, for as many times in all as given.
@@ -194,7 +196,7 @@ pub(super) fn of(target: &str) -> Option<Grammar> {
     let (args, more): (&[Arg], More) = match target.strip_prefix("rust-").unwrap_or(target) {
         "linear" => (DEVICE_OFFSET, More::Nothing),
         "zero" => (&[], More::Nothing),
-        "powercut" if target.starts_with("rust-") => (DEVICE_OFFSET, More::Counted("options")),
+        "powercut" if target.starts_with("rust-") => (DEVICE_OFFSET, More::Powercut),
         "striped" => (&[("stripes", Count), ("chunk size", Count)], More::Stripes),
         "delay" => (&[], More::Groups(DELAY, &[1, 2, 3])),
         "flakey" => (FLAKEY, More::Counted("features")),

@@ -9,6 +9,7 @@
 mod arguments;
 mod grammar;
 mod live;
+mod powercut;
 
 use std::{cmp::Ordering, ops::Range};
 

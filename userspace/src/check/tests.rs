@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// `/dev/sda` of 1000 sectors, `/dev/big` with blocks of 4096 bytes, `/dev/root` mounted,
-/// `/dev/ro` read-only, `/dev/null` no block device; and the in-tree targets.
+/// `/dev/ro` read-only, `/dev/null` no block device; and the in-tree targets and `rust-powercut`.
 struct Bench;
 
 impl System for Bench {
@@ -52,6 +52,7 @@ impl System for Bench {
     fn target_names(&self) -> Vec<String> {
         grammar::IN_TREE
             .iter()
+            .chain(&["rust-powercut"])
             .map(|&name| name.to_owned())
             .collect()
     }
@@ -195,6 +196,25 @@ fn argument_counts() {
         found("0 8 flakey /dev/sda 0 5 1 0 drop_writes"),
         ["[1: '0' only 0 of the 1 features are looked at]"]
     );
+}
+
+#[test]
+fn options_of_powercut_are_read_as_the_target_does() {
+    let of = |options: &str| found(&format!("0 8 rust-powercut /dev/sda 0{options}"));
+    let none: [&str; 0] = [];
+    assert_eq!(of(""), none);
+    assert_eq!(of(" 0"), none);
+    assert_eq!(of(" 3 lying seed 7"), none);
+    assert_eq!(of(" 10 error w 1000 0 8 latency r long 5 900"), none);
+    assert_eq!(of(" 3 lying seed x"), ["1: 'seed x' Invalid seed"]);
+    assert_eq!(of(" 1 seed"), ["1: 'seed' Invalid seed"]);
+    assert_eq!(of(" 6 seed 1 odds 0 0 0"), ["1: 'odds 0 0 0' Invalid odds"]);
+    assert_eq!(
+        of(" 5 error w 1000000001 0 8"),
+        ["1: 'error w 1000000001' Invalid error"]
+    );
+    assert_eq!(of(" 1 lieing"), ["1: 'lieing' Unrecognised option"]);
+    assert_eq!(of(" 2 lying"), ["1: '2' there are 1 options, not 2"]);
 }
 
 #[test]
