@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const LENGTH: Duration = Duration::from_secs(6);
 
 /// What the kernel says of bad tables and of messages to targets that take none.
-const PROVOKED: &str = "^device-mapper: table: .*: (Invalid|Not enough|No arguments|Couldn't parse|unknown target|Device lookup)\
+const PROVOKED: &str = "^device-mapper: table: .*: (Invalid|Not enough|Requires exactly|No arguments|Couldn't parse|unknown target|Device lookup)\
     |^device-mapper: ioctl: (error adding target|Target type does not support)\
     |^device-mapper: (rust-)?crypt: unrecognised message received";
 
