@@ -108,7 +108,12 @@ pub fn cases(long: bool) -> Vec<Case> {
     common.extend(zones::cases(&ERROR));
     // Whatever lies below, it is never reached.
     cases.extend(scenario::unless_long(long, common));
-    cases.extend(concurrency::cases(&ERROR, false));
+    // There is nothing of its own that could be in the way of another.
+    cases.extend(
+        concurrency::cases(&ERROR, false)
+            .into_iter()
+            .map(Case::long),
+    );
     cases.push(case("error::dax", dax_refused));
     cases
 }

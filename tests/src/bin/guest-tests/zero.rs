@@ -63,7 +63,8 @@ pub fn cases() -> Vec<Case> {
         case("zero::fio", verified),
     ];
     cases.extend(scenario::cases_without_data(&ZERO));
-    cases.extend(concurrency::cases(&ZERO, false));
+    // There is nothing of its own that could be in the way of another.
+    cases.extend(concurrency::cases(&ZERO, false).into_iter().map(Case::long));
     cases
 }
 
