@@ -13,6 +13,7 @@ use dm_rust_tests::lower::Lower;
 use dm_rust_tests::twin::Kind;
 use memchr::memmem::Finder;
 use std::fs::File;
+use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 
 /// Ciphers and the lengths of their keys.
@@ -134,8 +135,10 @@ impl Hidden {
         [0, size / 2 / PART * PART]
     }
 
+    /// Byte by byte: a vector register that had 16 of them would be in the kernel's memory as soon as
+    /// another task runs.
     fn hex(&self) -> String {
-        hex(self.0.iter().map(|b| b ^ MASK))
+        hex(self.0.iter().map(|b| black_box(b ^ MASK)))
     }
 
     /// Whether one of the parts of the key is at the start of `data`.
@@ -168,7 +171,7 @@ impl Memory {
     fn search(&mut self, keys: &[&Hidden], head: Head, enough: bool) -> Result<Vec<Vec<u64>>> {
         let found = self.look(keys, head, enough);
         self.buffer.fill(0);
-        std::hint::black_box(&mut self.buffer);
+        black_box(&mut self.buffer);
         found
     }
 
