@@ -387,7 +387,7 @@ impl MappedDevice {
 
 impl Drop for MappedDevice {
     fn drop(&mut self) {
-        let mut tries = 50;
+        let mut tries = 500;
         loop {
             match self.remove().map_err(|e| Errno::from_io_error(&e)) {
                 Ok(()) | Err(Some(Errno::NXIO)) => return,

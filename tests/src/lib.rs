@@ -37,6 +37,7 @@ pub mod sys;
 pub mod sysfs;
 pub mod trace;
 pub mod twin;
+pub mod wait;
 pub mod zones;
 
 /// Bytes in a sector of the block layer.

@@ -71,7 +71,7 @@ impl Module {
     /// Unloads it unless it is not loaded. A device that was just removed may
     /// hold the module for some milliseconds more.
     pub fn ensure_unloaded(&self) -> Result<()> {
-        let mut tries = 100;
+        let mut tries = 1000;
         loop {
             match self.unload() {
                 Ok(()) | Err(Errno::NOENT) => return Ok(()),

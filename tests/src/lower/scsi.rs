@@ -5,10 +5,10 @@
 use super::{check_released, Guard, Lower};
 use crate::cleanup;
 use crate::module::{modprobe, rmmod};
-use anyhow::{bail, Result};
+use crate::wait;
+use anyhow::Result;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 /// Parameters of `scsi_debug`, by their names in the kernel.
 pub type ScsiDebug = &'static [&'static str];
@@ -64,14 +64,7 @@ pub fn scsi(parameters: ScsiDebug) -> Result<Lower> {
     let loaded = Loaded;
     // Its limits are set while the disk is probed, some time after the module
     // is loaded; the node appears at the end of that.
-    let end = Instant::now() + Duration::from_secs(10);
-    loop {
-        if let Some(node) = disk().filter(|n| n.exists()) {
-            return Lower::new(node, loaded);
-        }
-        if Instant::now() > end {
-            bail!("scsi_debug made no disk within 10 s: see the kernel log");
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let what = "a disk of scsi_debug (see the kernel log)";
+    let node = wait::until(what, || Ok(disk().filter(|n| n.exists())))?;
+    Lower::new(node, loaded)
 }

@@ -8,12 +8,12 @@ use crate::dm::{errno_name, line, Line, MappedDevice, Suspend};
 use crate::fio::Fio;
 use crate::fs::{self, Mounted};
 use crate::lower::Lower;
-use crate::process;
 use crate::twin::{Kind, Shape, Target};
+use crate::{process, wait};
 use anyhow::{ensure, Context, Result};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Verified random I/O for a few seconds; each block is read back.
 const FIO: &[&str] = &[
@@ -299,14 +299,9 @@ fn error_table(ctx: &Ctx, target: &Target) -> Result<()> {
 }
 
 fn wait_for_io(device: &MappedDevice) -> Result<()> {
-    let end = Instant::now() + Duration::from_secs(20);
-    loop {
+    wait::until_true("I/O", || {
         let stat = crate::sysfs::file(&device.kernel_name(), "stat")?;
         let writes: u64 = stat.split_whitespace().nth(4).unwrap_or("0").parse()?;
-        if writes > 10 {
-            return Ok(());
-        }
-        ensure!(Instant::now() < end, "no I/O within 20 s");
-        thread::sleep(Duration::from_millis(10));
-    }
+        Ok(writes > 10)
+    })
 }

@@ -8,8 +8,8 @@ use dm_rust_tests::disk::{pattern, Disk, Mode};
 use dm_rust_tests::dm::{line, outcome, table_text, Suspend};
 use dm_rust_tests::scenario::refusal::{arguments, Arguments};
 use dm_rust_tests::scenario::{self, MIB};
-use dm_rust_tests::sysfs;
 use dm_rust_tests::twin::{Kind, Shape, Target};
+use dm_rust_tests::{sysfs, wait};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -142,8 +142,14 @@ fn timing(ctx: &Ctx, delay: u64) -> Result<()> {
             2 * delay,
             time(&|| Ok(disk.write(0, &[1; 512])?))?,
         )?;
-        let fsync = time(&|| Ok(disk.sync()?))?;
-        ensure!(fsync < Duration::from_millis(400), "a flush took {fsync:?}");
+        // The quickest of some: the guest may have to wait for its CPUs.
+        let flushes = (0..5).map(|_| time(&|| Ok(disk.sync()?)));
+        let flushes = flushes.collect::<Result<Vec<_>>>()?;
+        let quickest = flushes.iter().min();
+        ensure!(
+            delay < 200 || quickest < Some(&Duration::from_millis(delay)),
+            "flushes took {flushes:?}"
+        );
         let begin = Instant::now();
         let status = thread::scope(|scope| -> Result<String> {
             let threads: Vec<_> = (0..8)
@@ -192,16 +198,14 @@ fn suspend(ctx: &Ctx, how: Suspend) -> Result<()> {
                     Ok(())
                 });
                 let look = || -> Result<()> {
-                    let begin = Instant::now();
-                    while device.status()?[0].params != "0 1 0" {
-                        ensure!(begin.elapsed().as_secs() < 10, "no write is held back");
-                        thread::sleep(Duration::from_millis(2));
-                    }
+                    wait::until_true("a write that is held back", || {
+                        Ok(device.status()?[0].params == "0 1 0")
+                    })?;
                     let begin = Instant::now();
                     device.suspend(how)?;
                     side.note(format!("{delay} status"), table_text(&device.status()?));
                     let took = begin.elapsed();
-                    ensure!(took.as_secs() < 10, "suspended in {took:?}");
+                    ensure!(took.as_secs() < 20, "suspended in {took:?}");
                     lower.open()?.expect_pattern(0, delay, 0, 64)
                 };
                 let seen = look();

@@ -214,7 +214,7 @@ impl State {
         let status = table_text(&self.device.status()?);
         // The event of a failed stripe comes a little later.
         let failed = status.contains('D');
-        let mut tries = if failed { 200 } else { 1 };
+        let mut tries = if failed { 10_000 } else { 1 };
         let mut raised = false;
         while tries > 0 && !raised {
             raised = self.device.info()?.event_nr != before;

@@ -9,6 +9,7 @@ use dm_rust_tests::disk::{pattern, Disk, Mode};
 use dm_rust_tests::dm::{line, outcome, table_text, MappedDevice, Suspend};
 use dm_rust_tests::lower::{self, Lower};
 use dm_rust_tests::twin::{Kind, Side};
+use dm_rust_tests::wait;
 use rustix::fs::{fadvise, Advice};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -84,7 +85,7 @@ fn note(side: &Side, key: &str, device: &MappedDevice) -> Result<()> {
 /// Waits for event `number`, which comes from a work item; for one that must not
 /// come, as long as they take at most.
 fn settle(device: &MappedDevice, number: u32) -> Result<()> {
-    let end = Instant::now() + Duration::from_millis(250);
+    let end = Instant::now() + Duration::from_millis(600);
     while device.info()?.event_nr < number && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -217,16 +218,11 @@ fn dmsetup_wait(ctx: &Ctx) -> Result<()> {
         let early = wait.try_wait()?;
         let read = stripes.disk.read(Stripes::sector(1, 9), CHUNK);
         side.note("read", outcome(read.map(drop)));
-        let end = Instant::now() + Duration::from_secs(10);
-        let mut ended = None;
-        while ended.is_none() && Instant::now() < end {
-            ended = wait.try_wait()?;
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let ended = wait::until("the event", || Ok(wait.try_wait()?));
         let _ = wait.kill();
         wait.wait()?;
         ensure!(early.is_none(), "it did not wait for an event");
-        side.note("status", ended.context("the event woke nobody")?);
+        side.note("status", ended?);
         Ok(())
     })
 }

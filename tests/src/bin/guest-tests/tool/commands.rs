@@ -6,7 +6,7 @@ use super::{dmsetup, expect_live, field, same, sorted, Tool};
 use anyhow::{ensure, Context, Result};
 use dm_rust_tests::case::{case, Case, Ctx};
 use dm_rust_tests::disk::{Disk, Mode};
-use dm_rust_tests::{fs, lower, process};
+use dm_rust_tests::{fs, lower, process, wait};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Stdio;
@@ -196,7 +196,7 @@ fn wait(ctx: &Ctx) -> Result<()> {
     // One that has been is not waited for.
     let begun = Instant::now();
     tool.run(&["wait", "dmr-wait2", &before])?;
-    ensure!(begun.elapsed() < Duration::from_secs(10), "it waited");
+    ensure!(begun.elapsed() < wait::PATIENCE, "it waited");
     Ok(())
 }
 
@@ -350,23 +350,17 @@ fn remove_deferred_and_forced(ctx: &Ctx) -> Result<()> {
     let info = tool.json(&["info", "dmr-later"])?;
     ensure!(info[0]["deferred_remove"] == true, "{info}");
     drop(open);
-    let gone = (0..50).any(|_| {
-        thread::sleep(Duration::from_millis(20));
-        dmsetup(&["info", "dmr-later"]).is_err()
-    });
-    ensure!(gone, "it was not removed when it was closed");
+    wait::until_true("its removal when it was closed", || {
+        Ok(dmsetup(&["info", "dmr-later"]).is_err())
+    })?;
     tool.run(&["mknodes"])?;
 
     tool.run(&["create", "dmr-forced", "--table", &table])?;
     let open = Disk::open(Path::new("/dev/mapper/dmr-forced"), Mode::Direct)?;
     thread::scope(|scope| -> Result<()> {
         let removal = scope.spawn(|| tool.run(&["remove", "--force", "dmr-forced"]));
-        let end = Instant::now() + Duration::from_secs(20);
         // All I/O fails from then on, and it waits for us.
-        while open.read(0, 8).is_ok() {
-            ensure!(Instant::now() < end, "I/O still goes through");
-            thread::sleep(Duration::from_millis(20));
-        }
+        wait::until_true("the failure of all I/O", || Ok(open.read(0, 8).is_err()))?;
         drop(open);
         removal.join().expect("it does not panic")?;
         Ok(())

@@ -6,12 +6,12 @@ use super::{dmsetup, field, Tool};
 use anyhow::{ensure, Context, Result};
 use dm_rust_tests::case::{case, Case, Ctx};
 use dm_rust_tests::disk::{Disk, Mode};
-use dm_rust_tests::lower;
+use dm_rust_tests::{lower, wait};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Stdio;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -249,12 +249,7 @@ fn stat(ctx: &Ctx) -> Result<()> {
         command.stdout(Stdio::piped()).spawn()
     };
     let regions = |n: usize| -> Result<()> {
-        let end = Instant::now() + Duration::from_secs(20);
-        while list()?.lines().count() != n {
-            ensure!(Instant::now() < end, "{n} regions expected: {}", list()?);
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
+        wait::until_true(&format!("{n} regions"), || Ok(list()?.lines().count() == n))
     };
     let child = start("1")?;
     regions(2)?;

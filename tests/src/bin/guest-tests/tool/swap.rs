@@ -7,11 +7,10 @@ use super::{dmsetup, expect_live, field, Tool};
 use anyhow::{ensure, Context, Result};
 use dm_rust_tests::case::{case, Case, Ctx};
 use dm_rust_tests::fio::{self, Fio};
-use dm_rust_tests::{cleanup, fs, lower, process};
+use dm_rust_tests::{cleanup, fs, lower, process, wait};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
 use tempfile::NamedTempFile;
 
 pub fn cases() -> Vec<Case> {
@@ -81,13 +80,7 @@ fn writes(name: &str) -> Result<u64> {
 /// Waits until a device is written to, so that each swap meets I/O.
 fn wait_for_writes(name: &str) -> Result<()> {
     let before = writes(name)?;
-    for _ in 0..1000 {
-        if writes(name)? > before {
-            return Ok(());
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    anyhow::bail!("nobody writes to {name}")
+    wait::until_true("a write", || Ok(writes(name)? > before))
 }
 
 /// Swaps a device there and back under I/O that is verified, ten times each way at least.

@@ -7,13 +7,14 @@ use anyhow::{ensure, Context, Result};
 use dm_rust_tests::case::{case, Case, Ctx};
 use dm_rust_tests::disk::{pattern, Disk, Mode};
 use dm_rust_tests::lower::{self, Lower};
+use dm_rust_tests::wait;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 
 pub fn cases() -> Vec<Case> {
@@ -267,11 +268,9 @@ fn refused_while_exchanging(ctx: &Ctx) -> Result<()> {
     bench.back()?;
 
     let child = bench.start("delay_enter=2000000", resume)?;
-    let end = Instant::now() + Duration::from_secs(20);
-    while !field(NAME, "attr")?.contains('I') {
-        ensure!(Instant::now() < end, "no table was loaded");
-        thread::sleep(Duration::from_millis(20));
-    }
+    wait::until_true("the load of a table", || {
+        Ok(field(NAME, "attr")?.contains('I'))
+    })?;
     let small = format!("0 {} linear {} 0", SECTORS / 2, lower.devno());
     dmsetup(&["load", "dmr-below", "--table", &small])?;
     dmsetup(&["resume", "dmr-below"])?;
@@ -334,17 +333,11 @@ fn while_waiting(ctx: &Ctx, end: impl FnOnce(&mut Child) -> Result<()>) -> Resul
 fn interrupted_while_waiting(ctx: &Ctx) -> Result<()> {
     while_waiting(ctx, |child| {
         dm_rust_tests::process::run("kill", &["-TERM", &child.id().to_string()])?;
-        let end = Instant::now() + Duration::from_secs(20);
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break status;
-            }
-            if Instant::now() > end {
-                child.kill()?;
-                anyhow::bail!("SIGTERM did not end it");
-            }
-            thread::sleep(Duration::from_millis(20));
-        };
+        let status = wait::until("its end by SIGTERM", || Ok(child.try_wait()?));
+        if status.is_err() {
+            child.kill()?;
+        }
+        let status = status?;
         ensure!(status.code() == Some(1), "ended with {status}");
         ensure!(
             !field(NAME, "attr")?.contains('I'),

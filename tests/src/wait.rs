@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Waiting for what happens a little later.
+
+use anyhow::{bail, Result};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long is waited for what must come. It comes within milliseconds: this is for a machine that
+/// has other things to do.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+const STEP: Duration = Duration::from_millis(10);
+
+/// Looks every few milliseconds until there is something, and returns it.
+///
+/// # Errors
+/// What looking ended with; or that `what` did not come.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if Instant::now() > end {
+            bail!("{what}: not within {} s", PATIENCE.as_secs());
+        }
+        thread::sleep(STEP);
+    }
+}
+
+/// Looks every few milliseconds until it is so.
+///
+/// # Errors
+/// As [`until`].
+pub fn until_true(what: &str, mut look: impl FnMut() -> Result<bool>) -> Result<()> {
+    until(what, || Ok(look()?.then_some(())))
+}
