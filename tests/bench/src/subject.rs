@@ -19,12 +19,14 @@ pub enum Plan {
     CountsAndSpeed,
     /// Only fio.
     Speed,
+    /// Only fio, and only when it is asked for by more than the name of the target.
+    Asked,
 }
 
 impl Plan {
     /// Whether instructions are counted.
     pub fn counts(self) -> bool {
-        self != Plan::Speed
+        !matches!(self, Plan::Speed | Plan::Asked)
     }
 
     /// Whether fio runs.
@@ -61,8 +63,13 @@ pub struct Subject {
 
 /// `crypt` with a key of 512 bits, and options.
 fn crypt(node: &str, start: u64, options: &str) -> String {
-    let key = "a5".repeat(32) + &"5a".repeat(32);
-    format!("aes-xts-plain64 {key} 0 {node} {start}{options}")
+    cipher("aes-xts-plain64", 64, node, start) + options
+}
+
+/// `crypt` with any cipher, and a key of so many bytes.
+fn cipher(cipher: &str, key: usize, node: &str, start: u64) -> String {
+    let key = "a5".repeat(key / 2) + &"5a".repeat(key / 2);
+    format!("{cipher} {key} 0 {node} {start}")
 }
 
 /// A row of [`SUBJECTS`] for `crypt`.
@@ -174,11 +181,41 @@ pub const SUBJECTS: &[Subject] = &[
         "crypt, twin with no workqueues",
         Plan::Speed,
         |node, start, _| crypt(node, start, ""),
-        " 2 no_read_workqueue no_write_workqueue",
+        NO_WORKQUEUES,
+    ),
+    crypt_subject("crypt cbc", Plan::Asked, cbc, ""),
+    crypt_subject(
+        "crypt cbc, twin with no workqueues",
+        Plan::Asked,
+        cbc,
+        NO_WORKQUEUES,
+    ),
+    crypt_subject("crypt adiantum", Plan::Asked, adiantum, ""),
+    crypt_subject(
+        "crypt adiantum, twin with no workqueues",
+        Plan::Asked,
+        adiantum,
+        NO_WORKQUEUES,
     ),
 ];
 
+const NO_WORKQUEUES: &str = " 2 no_read_workqueue no_write_workqueue";
+
+fn cbc(node: &str, start: u64, _: u64) -> String {
+    cipher("aes-cbc-essiv:sha256", 32, node, start)
+}
+
+fn adiantum(node: &str, start: u64, _: u64) -> String {
+    cipher("xchacha12,aes-adiantum-plain64", 32, node, start)
+}
+
 impl Subject {
+    /// Whether our target has the same table for both.
+    pub fn same_ours(&self, other: &Subject) -> bool {
+        let table = |subject: &Subject| (subject.name, (subject.params)("node", 8, SECTORS));
+        table(self) == table(other)
+    }
+
     /// A table of `segments` segments, all of the start of `node`.
     pub fn table(&self, who: Who, node: &str, segments: u64, len: u64) -> Vec<Line> {
         let target = who.target(self.name);

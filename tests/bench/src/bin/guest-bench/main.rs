@@ -10,7 +10,7 @@ mod speed;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use dm_rust_bench::subject::{Subject, SUBJECTS};
+use dm_rust_bench::subject::{Plan, Subject, SUBJECTS};
 use dm_rust_bench::{Record, Who};
 use dm_rust_tests::dm::MappedDevice;
 use dm_rust_tests::lower::Lower;
@@ -58,6 +58,9 @@ enum Command {
         /// Only what shows how the number of CPUs tells.
         #[arg(long)]
         scaling: bool,
+        /// Reads and writes at once, instead of one after the other.
+        #[arg(long)]
+        mixed: bool,
     },
 }
 
@@ -68,7 +71,10 @@ fn say(what: &str) {
 
 /// The targets that were asked for.
 fn subjects(only: &str) -> impl Iterator<Item = &'static Subject> + '_ {
-    SUBJECTS.iter().filter(move |s| s.label.contains(only))
+    SUBJECTS.iter().filter(move |s| match s.plan {
+        Plan::Asked => only.len() > s.name.len() && s.label.contains(only),
+        _ => s.label.contains(only),
+    })
 }
 
 /// A mapped device of one segment on `lower`, or on nothing.
@@ -100,6 +106,19 @@ fn main() -> Result<()> {
             seconds,
             load,
             scaling,
-        } => speed::run(&options.only, cpus, pairs, seconds, &load, scaling),
+            mixed,
+        } => {
+            let only = &options.only;
+            let load = &load;
+            let options = speed::Options {
+                only,
+                pairs,
+                seconds,
+                load,
+                scaling,
+                mixed,
+            };
+            speed::run(cpus, &options)
+        }
     }
 }

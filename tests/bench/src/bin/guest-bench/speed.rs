@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Throughput and latency by fio, the twin and ours in alternation.
+//! Throughput and latency by fio, the twins and ours in alternation.
 
 use crate::{device, say, subjects};
 use anyhow::{ensure, Context, Result};
 use dm_rust_bench::row::{size_text, Device};
-use dm_rust_bench::subject::{Plan, SECTORS};
+use dm_rust_bench::subject::{Plan, Subject, SECTORS};
 use dm_rust_bench::{Record, Who};
 use dm_rust_tests::lower::ram;
 use serde::Deserialize;
@@ -47,9 +47,37 @@ struct Done {
     p99_ns: f64,
 }
 
+/// Which way the data goes.
+#[derive(Clone, Copy)]
+enum Way {
+    Read,
+    Write,
+    /// As many writes as reads.
+    Mixed,
+}
+
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Way::Read => "read",
+            Way::Write => "write",
+            Way::Mixed => "mixed",
+        }
+    }
+
+    /// What fio calls it, at random places.
+    fn fio(self) -> &'static str {
+        match self {
+            Way::Read => "randread",
+            Way::Write => "randwrite",
+            Way::Mixed => "randrw",
+        }
+    }
+}
+
 /// What fio is asked to do.
 struct Load {
-    write: bool,
+    way: Way,
     /// Bytes.
     size: u64,
     depth: u64,
@@ -61,7 +89,7 @@ impl Load {
         format!(
             "{} random {}, depth {}, {} {}",
             size_text(self.size),
-            if self.write { "write" } else { "read" },
+            self.way.name(),
             self.depth,
             self.jobs,
             if self.jobs == 1 { "job" } else { "jobs" }
@@ -84,8 +112,7 @@ impl Load {
             "--ramp_time=100ms",
             "--percentile_list=99",
         ]);
-        let rw = if self.write { "randwrite" } else { "randread" };
-        fio.arg(format!("--rw={rw}"));
+        fio.arg(format!("--rw={}", self.way.fio()));
         fio.arg(format!("--bs={}", self.size));
         fio.arg(format!("--iodepth={}", self.depth));
         fio.arg(format!("--numjobs={}", self.jobs));
@@ -112,27 +139,39 @@ impl Load {
         );
         let each = report.jobs.iter().map(|job| {
             ensure!(job.error == 0, "fio: error {}", job.error);
-            let side = if self.write { &job.write } else { &job.read };
-            ensure!(side.total_ios > 0, "fio did no I/O");
-            let p99 = side.clat_ns.percentile.values().next();
-            Ok(Done {
-                iops: side.iops,
-                latency_ns: side.clat_ns.mean,
-                p99_ns: *p99.context("fio reports no percentile")?,
-            })
+            let sides = match self.way {
+                Way::Read => &[&job.read][..],
+                Way::Write => &[&job.write],
+                Way::Mixed => &[&job.read, &job.write],
+            };
+            let mut done = Done {
+                iops: 0.0,
+                latency_ns: 0.0,
+                p99_ns: 0.0,
+            };
+            for side in sides {
+                ensure!(side.total_ios > 0, "fio did no I/O");
+                let p99 = side.clat_ns.percentile.values().next();
+                done.iops += side.iops;
+                // There are as many of each.
+                done.latency_ns += side.clat_ns.mean / sides.len() as f64;
+                // That of the slower.
+                done.p99_ns = done.p99_ns.max(*p99.context("fio reports no percentile")?);
+            }
+            Ok(done)
         });
         each.collect()
     }
 }
 
 /// Loads of each kind.
-fn loads(sizes: &[u64], jobs: &[u64]) -> Vec<Load> {
+fn loads(ways: &[Way], sizes: &[u64], jobs: &[u64]) -> Vec<Load> {
     let mut loads = Vec::new();
-    for write in [false, true] {
+    for &way in ways {
         for &size in sizes {
             for depth in [1, 32] {
                 loads.extend(jobs.iter().map(|&jobs| Load {
-                    write,
+                    way,
                     size,
                     depth,
                     jobs,
@@ -143,57 +182,87 @@ fn loads(sizes: &[u64], jobs: &[u64]) -> Vec<Load> {
     loads
 }
 
-pub fn run(
-    only: &str,
-    cpus: u64,
-    pairs: u64,
-    seconds: f64,
-    load: &str,
-    scaling: bool,
-) -> Result<()> {
+/// Those that are measured, together where ours is the same: it has its turns but once.
+fn groups(only: &str) -> Vec<Vec<&'static Subject>> {
+    let mut groups: Vec<Vec<&'static Subject>> = Vec::new();
+    for subject in subjects(only).filter(|s| !s.fails && s.plan.speed()) {
+        match groups.iter_mut().find(|group| group[0].same_ours(subject)) {
+            Some(group) => group.push(subject),
+            None => groups.push(vec![subject]),
+        }
+    }
+    groups
+}
+
+pub struct Options<'a> {
+    pub only: &'a str,
+    pub pairs: u64,
+    /// Of each turn.
+    pub seconds: f64,
+    /// Part of the names of loads.
+    pub load: &'a str,
+    pub scaling: bool,
+    pub mixed: bool,
+}
+
+pub fn run(cpus: u64, options: &Options<'_>) -> Result<()> {
     let lower = ram()?;
     Device::open(lower.path(), false)?.fill()?;
-    for subject in subjects(only).filter(|s| !s.fails && s.plan.speed()) {
-        let loads = match (scaling, subject.plan) {
+    let ways: &[Way] = match options.mixed {
+        true => &[Way::Mixed],
+        false => &[Way::Read, Way::Write],
+    };
+    for group in groups(options.only) {
+        let first = group[0];
+        let loads = match (options.scaling, first.plan) {
             (true, _) => vec![Load {
-                write: false,
+                way: Way::Read,
                 size: 4096,
                 depth: 32,
                 jobs: cpus,
             }],
-            (false, Plan::All) if cpus > 1 => loads(&[4096], &[1, cpus]),
-            (false, Plan::All) => loads(&[4096], &[1]),
-            (false, _) => loads(&[4096, 65_536, 1 << 20], &[1, 4]),
+            (false, Plan::All) if cpus > 1 => loads(ways, &[4096], &[1, cpus]),
+            (false, Plan::All) => loads(ways, &[4096], &[1]),
+            (false, _) => loads(ways, &[4096, 65_536, 1 << 20], &[1, 4]),
         };
         // There are many loads of the others.
-        let seconds = match subject.plan {
-            Plan::All => seconds,
-            _ => seconds * 2.0 / 3.0,
+        let seconds = match first.plan {
+            Plan::All => options.seconds,
+            _ => options.seconds * 2.0 / 3.0,
         };
-        let sides = [Who::C, Who::Rust];
-        let [theirs, ours] = sides.map(|who| device(subject, who, Some(&lower), SECTORS));
-        let (theirs, ours) = (theirs?, ours?);
-        let paths = [theirs.path(), ours.path()];
-        let turns: Vec<_> = (0..pairs).flat_map(|_| paths.clone()).collect();
-        for load in loads.iter().filter(|l| l.name().contains(load)) {
-            let row = match scaling {
+        // One twin, ours, and the other twins.
+        const OURS: usize = 1;
+        let mut devices = Vec::new();
+        for subject in &group {
+            devices.push(device(subject, Who::C, Some(&lower), SECTORS)?);
+        }
+        devices.insert(OURS, device(first, Who::Rust, Some(&lower), SECTORS)?);
+        let paths: Vec<_> = devices.iter().map(|device| device.path()).collect();
+        let turns: Vec<_> = (0..options.pairs).flat_map(|_| paths.clone()).collect();
+        for load in loads.iter().filter(|l| l.name().contains(options.load)) {
+            let row = match options.scaling {
                 true => format!("scaling: {}", load.name()),
                 false => load.name(),
             };
-            say(&format!("{}: {row}, {cpus} CPUs", subject.label));
+            say(&format!("{}: {row}, {cpus} CPUs", first.label));
             let done = load.run(&turns, seconds)?;
-            for (turn, done) in done.into_iter().enumerate() {
-                Record::Speed {
-                    target: subject.label.to_owned(),
-                    row: row.clone(),
-                    cpus,
-                    pair: turn as u64 / 2,
-                    who: sides[turn % 2],
-                    iops: done.iops,
-                    latency_ns: done.latency_ns,
-                    p99_ns: done.p99_ns,
+            for (pair, done) in (0..).zip(done.chunks_exact(paths.len())) {
+                for (number, subject) in group.iter().enumerate() {
+                    let theirs = if number < OURS { number } else { number + 1 };
+                    for (who, done) in [(Who::C, &done[theirs]), (Who::Rust, &done[OURS])] {
+                        Record::Speed {
+                            target: subject.label.to_owned(),
+                            row: row.clone(),
+                            cpus,
+                            pair,
+                            who,
+                            iops: done.iops,
+                            latency_ns: done.latency_ns,
+                            p99_ns: done.p99_ns,
+                        }
+                        .print();
+                    }
                 }
-                .print();
             }
         }
     }
