@@ -61,6 +61,11 @@ bench-accept:
 test-runner:
 	@qemu/test-runner $(if $(T),"$$T")
 
+# All packaged kernels with Rust: builds the module for each, tests it there, and prints a table. BUILD=1 builds only.
+.PHONY: matrix
+matrix:
+	@qemu/matrix $(K)
+
 # Power cuts: QEMU is killed under load, N times, and what was flushed is looked for.
 .PHONY: test-kill
 test-kill:
