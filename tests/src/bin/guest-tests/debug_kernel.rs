@@ -4,7 +4,7 @@
 //! every allocation fails once, and nothing is left of it. On other kernels these
 //! tests are not there.
 
-use crate::{crypt, error, linear, striped, zero};
+use crate::{crypt, delay, dust, error, flakey, linear, powercut, striped, zero};
 use anyhow::{ensure, Context, Result};
 use dm_rust_tests::case::{case, Case, Ctx};
 use dm_rust_tests::disk::{pattern, Disk, Mode};
@@ -54,6 +54,10 @@ pub fn cases() -> Vec<Case> {
             &striped::STRIPED,
             &zero::ZERO,
             &error::ERROR,
+            &flakey::FLAKEY,
+            &delay::DELAY,
+            &dust::DUST,
+            &powercut::POWERCUT,
             &crypt::CRYPT,
         ] {
             let name = format!("{}::allocations_fail", target.name);
@@ -119,6 +123,24 @@ fn allocations_fail(ctx: &Ctx, target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// What a target can be told, which leaves it as it was.
+fn messages(target: &Target) -> &'static [&'static str] {
+    match target.name {
+        "dust" => &[
+            "addbadblock 3",
+            "queryblock 3",
+            "enable",
+            "countbadblocks",
+            "listbadblocks",
+            "disable",
+            "removebadblock 3",
+            "clearbadblocks",
+        ],
+        "powercut" => &["powercut after 1000", "powercut", "restore"],
+        _ => &[],
+    }
+}
+
 fn each_call(ctx: &Ctx, target: &Target, shape: &Shape, lowers: &[Lower]) -> Result<()> {
     let table = (shape.table)(&ctx.env.target(target.name), lowers);
     let device = MappedDevice::empty()?;
@@ -148,6 +170,9 @@ fn each_call(ctx: &Ctx, target: &Target, shape: &Shape, lowers: &[Lower]) -> Res
             device.message(line.start, &format!("key set {key}"))?;
         }
         device.resume()?;
+    }
+    for message in messages(target) {
+        each_site(|| device.message(0, message).map(drop)).context(message)?;
     }
     if target.name != error::ERROR.name {
         let disk = Disk::open(&device.path(), Mode::Direct)?;

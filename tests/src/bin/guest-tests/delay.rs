@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// `rust-delay` and `delay`: `<device> <offset> <delay>`, once, twice or three times.
-static DELAY: Target = Target {
+pub static DELAY: Target = Target {
     name: "delay",
     shapes: &[
         Shape {

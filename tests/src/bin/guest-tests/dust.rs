@@ -12,7 +12,7 @@ use dm_rust_tests::scenario::{self, loop_of, MIB};
 use dm_rust_tests::twin::{Kind, Shape, Side, Target};
 
 /// `rust-dust` and `dust`: `<device> <offset> <block size>`.
-static DUST: Target = Target {
+pub static DUST: Target = Target {
     name: "dust",
     shapes: &[
         Shape {

@@ -15,7 +15,7 @@ use rustix::io::ReadWriteFlags;
 use std::time::{Duration, Instant};
 
 /// `rust-flakey` and `flakey`: `<device> <offset> <up> <down> [<count> <feature>...]`.
-static FLAKEY: Target = Target {
+pub static FLAKEY: Target = Target {
     name: "flakey",
     shapes: &[
         Shape {

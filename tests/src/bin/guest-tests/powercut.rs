@@ -10,8 +10,10 @@ use dm_rust_tests::dm::{line, outcome, table_text, MappedDevice, Suspend};
 use dm_rust_tests::fs::{self, Mounted};
 use dm_rust_tests::lower::{self, Lower};
 use dm_rust_tests::module::modprobe;
+use dm_rust_tests::process;
+use dm_rust_tests::scenario::{self, MIB};
 use dm_rust_tests::setting::Setting;
-use dm_rust_tests::{process, scenario};
+use dm_rust_tests::twin::{Shape, Target};
 use fastrand::Rng;
 use rustix::io::ReadWriteFlags;
 use std::collections::HashMap;
@@ -20,6 +22,36 @@ use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// For what is tested of one target as of another: there is no `powercut` to compare it with.
+pub static POWERCUT: Target = Target {
+    name: "powercut",
+    shapes: &[
+        Shape {
+            name: "whole",
+            lowers: 1,
+            table: |target, lowers| {
+                let lower = &lowers[0];
+                vec![line(
+                    0,
+                    lower.sectors(),
+                    target,
+                    format!("{} 0", lower.node()),
+                )]
+            },
+        },
+        Shape {
+            name: "options",
+            lowers: 1,
+            table: |target, lowers| {
+                let node = lowers[0].node();
+                let options = "12 seed 5 cache 65536 bad 300 4 latency w uniform 2 3";
+                let params = format!("{node} {} {options}", 4 * MIB);
+                vec![line(0, 8 * MIB, target, params)]
+            },
+        },
+    ],
+};
 
 const TARGET: &str = "rust-powercut";
 const SECTORS: u64 = 2048;
