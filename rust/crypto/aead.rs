@@ -92,7 +92,6 @@ unsafe impl Transform for Aead {
 
         request.iv = setup.iv;
         request.src = setup.src;
-        request.dst = setup.dst;
         request.base.flags = bindings::CRYPTO_TFM_REQ_MAY_BACKLOG;
     }
 
@@ -104,6 +103,7 @@ unsafe impl Transform for Aead {
 
         fields.assoclen = work.assoc;
         fields.cryptlen = work.len;
+        fields.dst = work.dst;
         fields.base.complete = work.complete;
         fields.base.data = work.data;
         fields.base.tfm = core::ptr::from_ref(self.tfm()).cast_mut();

@@ -28,6 +28,9 @@ const MIN_REQUESTS: u16 = 64;
 /// Associated data, data, tag.
 const PIECES: usize = 3;
 
+/// Bytes of an IV of AES.
+const USUAL_IV: usize = 16;
+
 /// The last piece of a list, `SG_END` in C.
 const SG_END: usize = 2;
 
@@ -48,6 +51,8 @@ struct Layout {
 struct Lists {
     src: [bindings::scatterlist; PIECES],
     dst: [bindings::scatterlist; PIECES],
+    /// Where the IV lies.
+    iv: *mut u8,
 }
 
 /// Transforms of one algorithm, and requests to them.
@@ -175,12 +180,14 @@ impl<T: Transform> Cipher<T> {
         // SAFETY: As above; the offset is aligned, and so is the block.
         let lists = unsafe { memory.add(self.layout.lists) }.cast::<Lists>();
         // SAFETY: The lists lie in the block, which is nobody else's.
-        let [src, dst] = unsafe { [&raw mut (*lists).src, &raw mut (*lists).dst] };
+        let src = unsafe { &raw mut (*lists).src };
         let setup = Setup {
             iv,
             src: src.cast(),
-            dst: dst.cast(),
         };
+
+        // SAFETY: As above.
+        unsafe { (*lists).iv = iv };
 
         // SAFETY: The block is zeroed, and starts with room for a request.
         unsafe { T::set_up(memory, setup) };
@@ -234,11 +241,23 @@ pub struct Call<'a> {
     pub tag: Option<SegmentMut<'a>>,
 }
 
+/// Calls for bytes that follow each other.
+struct Calls {
+    direction: Direction,
+    /// Whether the result takes the place of what was read.
+    in_place: bool,
+    /// Bytes of each, more than none.
+    len: u32,
+    /// Bytes of all of them.
+    all: u32,
+}
+
 /// Memory for one call at a time, with its IV and its associated data.
 ///
 /// # Invariants
 ///
-/// `memory` is a block of `cipher`'s pool, set up as a request, idle, and nobody else's.
+/// `memory` is a block of `cipher`'s pool, set up as a request, idle, and nobody else's. Its lists
+/// say where in the block the IV lies.
 pub struct Request<'c, T: Transform> {
     memory: *mut u8,
     cipher: &'c Cipher<T>,
@@ -251,15 +270,11 @@ impl<T: Transform> Request<'_, T> {
     /// The IV, which a call may change.
     #[inline(always)]
     pub fn iv(&mut self) -> &mut [u8] {
-        let layout = &self.cipher.layout;
-        let mask = layout.align_mask;
-        // SAFETY: The IV lies in the block.
-        let iv = unsafe { self.memory.add(layout.iv) };
-        // SAFETY: As in `new_request`.
-        let iv = unsafe { iv.add(iv.align_offset(mask + 1).min(mask)) };
+        let iv = self.lists().iv;
 
-        // SAFETY: The IV is that long, initialised, and ours while the request is borrowed.
-        unsafe { core::slice::from_raw_parts_mut(iv, layout.iv_len) }
+        // SAFETY: By the type invariants the IV is there. It is that long, initialised, and ours
+        // while the request is borrowed.
+        unsafe { core::slice::from_raw_parts_mut(iv, self.cipher.layout.iv_len) }
     }
 
     /// The associated data, which a call does not change.
@@ -361,6 +376,7 @@ impl<T: Transform> Request<'_, T> {
             direction: call.direction,
             assoc,
             len,
+            dst: self.lists().dst.as_mut_ptr(),
             complete: is_async.then_some(bindings::crypto_req_done),
             data: ptr::from_mut(&mut wait).cast(),
         };
@@ -404,40 +420,118 @@ impl<T: Transform> Request<'_, T> {
         if transform.tag_size() != 0 || call.tag.is_some() {
             return Err(EINVAL);
         }
-        let work = Work {
-            direction: call.direction,
-            assoc: 0,
-            len,
-            complete: None,
-            data: ptr::null_mut(),
-        };
+        // Each list holds what the next call is for.
+        let src = call.src.part(0, len).ok_or(EINVAL)?;
+        let dst = call.dst.part(0, len).ok_or(EINVAL)?;
+        let in_place = call.src.is_same_place(&call.dst);
         let memory = self.memory;
         let iv = ptr::from_mut(self.iv());
         let lists = ptr::from_mut(self.lists());
 
         // SAFETY: The lists are ours while the request is idle.
-        set(unsafe { &mut (*lists).src }, [call.src]);
-        // SAFETY: As above.
-        set(unsafe { &mut (*lists).dst }, [*call.dst]);
+        set(unsafe { &mut (*lists).src }, [src]);
+        let dst = if in_place {
+            // SAFETY: As above.
+            unsafe { &raw mut (*lists).src }
+        } else {
+            // SAFETY: As above.
+            set(unsafe { &mut (*lists).dst }, [dst]);
+            // SAFETY: As above.
+            unsafe { &raw mut (*lists).dst }
+        };
+        let work = Work {
+            direction: call.direction,
+            assoc: 0,
+            len,
+            dst: dst.cast(),
+            complete: None,
+            data: ptr::null_mut(),
+        };
+
         // SAFETY: The request is idle, and set up for these transforms.
         unsafe { transform.prepare(memory, &work) };
-        let mut left = all;
+        let calls = Calls {
+            direction: call.direction,
+            in_place,
+            len,
+            all,
+        };
+        let usual_iv = iv.cast::<[u8; USUAL_IV]>();
+        let is_usual = iv.len() == USUAL_IV;
 
-        while left >= len {
-            // SAFETY: The IV is ours while the request is idle.
-            fill_iv(unsafe { &mut *iv });
+        // The usual cases are named, and so need not be told apart again for each call.
+        match (call.direction, in_place) {
+            (Direction::Encrypt, false) if is_usual => {
+                // SAFETY: The IV is that long, and ours while the request is idle.
+                let fill = || fill_iv(unsafe { &mut *usual_iv });
+                let (direction, in_place) = (Direction::Encrypt, false);
+
+                // SAFETY: The request was just prepared for these.
+                unsafe {
+                    self.repeat(
+                        Calls {
+                            direction,
+                            in_place,
+                            ..calls
+                        },
+                        fill,
+                    )
+                }
+            }
+            (Direction::Decrypt, true) if is_usual => {
+                // SAFETY: As above.
+                let fill = || fill_iv(unsafe { &mut *usual_iv });
+                let (direction, in_place) = (Direction::Decrypt, true);
+
+                // SAFETY: As above.
+                unsafe {
+                    self.repeat(
+                        Calls {
+                            direction,
+                            in_place,
+                            ..calls
+                        },
+                        fill,
+                    )
+                }
+            }
+            _ => {
+                // SAFETY: The IV is ours while the request is idle.
+                let fill = || fill_iv(unsafe { &mut *iv });
+
+                // SAFETY: As above.
+                unsafe { self.repeat(calls, fill) }
+            }
+        }
+    }
+
+    /// Makes calls, `fill_iv` before each.
+    ///
+    /// # Safety
+    ///
+    /// The request is prepared for the first of them, and idle but for `fill_iv`.
+    #[inline(always)]
+    unsafe fn repeat(&mut self, calls: Calls, mut fill_iv: impl FnMut()) -> Result {
+        let memory = self.memory;
+        let lists = ptr::from_mut(self.lists());
+        let mut left = calls.all;
+
+        while left >= calls.len {
+            fill_iv();
             // SAFETY: The request was prepared, and has not been used otherwise since. It is done
-            // when this returns. At least `len` bytes of what the lists hold are left.
-            let done = unsafe { T::repeat(memory, call.direction) };
+            // when this returns. The lists hold as many bytes of the segments as one call is for.
+            let done = unsafe { T::repeat(memory, calls.direction) };
 
             if done != 0 {
                 return to_result(done);
             }
-            // SAFETY: As above.
-            advance(unsafe { &mut (*lists).src }, len);
-            // SAFETY: As above.
-            advance(unsafe { &mut (*lists).dst }, len);
-            left = left.wrapping_sub(len);
+            left = left.wrapping_sub(calls.len);
+            // SAFETY: The lists are ours while the request is idle.
+            advance(unsafe { &mut (*lists).src }, calls.len);
+            if !calls.in_place {
+                // SAFETY: As above.
+                advance(unsafe { &mut (*lists).dst }, calls.len);
+            }
         }
         if left == 0 {
             Ok(())
@@ -503,11 +597,10 @@ fn set<const N: usize>(list: &mut [bindings::scatterlist; PIECES], pieces: [Segm
     }
 }
 
-/// Shortens the first piece of a list from its start.
+/// Moves the first piece of a list by `len` bytes.
 #[inline(always)]
 fn advance(list: &mut [bindings::scatterlist; PIECES], len: u32) {
     let [first, ..] = list;
 
     first.offset = first.offset.wrapping_add(len);
-    first.length = first.length.wrapping_sub(len);
 }

@@ -83,7 +83,6 @@ unsafe impl Transform for Skcipher {
 
         request.iv = setup.iv;
         request.src = setup.src;
-        request.dst = setup.dst;
         request.base.flags = bindings::CRYPTO_TFM_REQ_MAY_BACKLOG;
     }
 
@@ -94,6 +93,7 @@ unsafe impl Transform for Skcipher {
         let fields = unsafe { &mut *request };
 
         fields.cryptlen = work.len;
+        fields.dst = work.dst;
         fields.base.complete = work.complete;
         fields.base.data = work.data;
         fields.base.tfm = core::ptr::from_ref(self.tfm()).cast_mut();

@@ -18,7 +18,6 @@ pub enum Direction {
 pub struct Setup {
     pub(super) iv: *mut u8,
     pub(super) src: *mut bindings::scatterlist,
-    pub(super) dst: *mut bindings::scatterlist,
 }
 
 /// What a request does.
@@ -28,6 +27,8 @@ pub struct Work {
     pub(super) assoc: u32,
     /// Bytes of plain text, or of cipher text with its tag.
     pub(super) len: u32,
+    /// Where the result goes.
+    pub(super) dst: *mut bindings::scatterlist,
     pub(super) complete: bindings::crypto_completion_t,
     pub(super) data: *mut kernel::ffi::c_void,
 }

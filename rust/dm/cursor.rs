@@ -152,54 +152,67 @@ impl<'a> Cursor<'a> {
         self.iter.bi_size
     }
 
-    /// The next `len` bytes, if they are in one page.
+    /// What lies here, if anything is left.
     #[inline(always)]
-    pub fn take(&mut self, len: u32) -> Option<Segment<'a>> {
-        if len == 0 || len > self.iter.bi_size {
-            return None;
-        }
-        // SAFETY: By the type invariants something is left, so the entry is there.
-        let vec = unsafe { &*self.table.add(self.iter.bi_idx as usize) };
-        let at = vec.bv_offset.wrapping_add(self.done());
-        let offset = at % PAGE_SIZE;
-        let here = vec.bv_len.wrapping_sub(self.done());
-        let here = here
-            .min(self.iter.bi_size)
-            .min(PAGE_SIZE.wrapping_sub(offset));
-
-        if here < len || here == 0 {
-            return None;
-        }
-        let page = vec.bv_page.wrapping_add((at / PAGE_SIZE) as usize);
-
-        self.iter.bi_size = self.iter.bi_size.wrapping_sub(len);
-        self.set_done(self.done().wrapping_add(len));
-        if self.done() == vec.bv_len {
-            self.set_done(0);
-            self.iter.bi_idx = self.iter.bi_idx.wrapping_add(1);
-        }
-        // SAFETY: By the type invariants the memory is there for `'a`.
-        Some(unsafe { Segment::new(page, offset, len) })
-    }
-
-    /// How many bytes follow each other here in one page: a multiple of `len`, a power of two, or
-    /// nothing if that cannot be.
-    #[inline(always)]
-    pub fn here(&self, len: u32) -> Option<u32> {
+    fn look(&self) -> Option<Here> {
         if self.iter.bi_size == 0 {
             return None;
         }
         // SAFETY: By the type invariants something is left, so the entry is there.
         let vec = unsafe { &*self.table.add(self.iter.bi_idx as usize) };
         let at = vec.bv_offset.wrapping_add(self.done());
-        let here = vec
-            .bv_len
-            .wrapping_sub(self.done())
-            .min(self.iter.bi_size)
-            .min(PAGE_SIZE.wrapping_sub(at % PAGE_SIZE));
+        let offset = at % PAGE_SIZE;
+        let in_entry = vec.bv_len.wrapping_sub(self.done());
 
-        (here & len.wrapping_sub(1) == 0 && here != 0).then_some(here)
+        Some(Here {
+            page: vec.bv_page.wrapping_add((at / PAGE_SIZE) as usize),
+            offset,
+            len: in_entry
+                .min(self.iter.bi_size)
+                .min(PAGE_SIZE.wrapping_sub(offset)),
+            in_entry,
+        })
     }
+
+    /// The first `len` bytes of what [`look`](Self::look) just found.
+    ///
+    /// # Safety
+    ///
+    /// There are as many.
+    #[inline(always)]
+    unsafe fn pass(&mut self, here: &Here, len: u32) -> Segment<'a> {
+        self.iter.bi_size = self.iter.bi_size.wrapping_sub(len);
+        if len == here.in_entry {
+            self.set_done(0);
+            self.iter.bi_idx = self.iter.bi_idx.wrapping_add(1);
+        } else {
+            self.set_done(self.done().wrapping_add(len));
+        }
+        // SAFETY: By the type invariants the memory is there for `'a`.
+        unsafe { Segment::new(here.page, here.offset, len) }
+    }
+
+    /// The next `len` bytes, if they are in one page.
+    #[inline(always)]
+    pub fn take(&mut self, len: u32) -> Option<Segment<'a>> {
+        let here = self.look()?;
+
+        if len == 0 || len > here.len {
+            return None;
+        }
+        // SAFETY: There are as many.
+        Some(unsafe { self.pass(&here, len) })
+    }
+}
+
+/// What lies where a walk is.
+struct Here {
+    page: *mut bindings::page,
+    offset: u32,
+    /// Bytes that follow each other in one page.
+    len: u32,
+    /// Bytes of the entry of the table from here on.
+    in_entry: u32,
 }
 
 /// A walk through memory that may be written.
@@ -226,17 +239,6 @@ impl<'a> CursorMut<'a> {
         Self(self.0.range(start, len))
     }
 
-    /// The same walk, from here on, to read only.
-    #[inline(always)]
-    pub fn reader(&self) -> Cursor<'a> {
-        // INVARIANT: The position is the same.
-        Cursor {
-            table: self.0.table,
-            iter: bindings::copy_bvec_iter(&self.0.iter),
-            _bio: PhantomData,
-        }
-    }
-
     /// As [`Cursor::take`].
     #[inline(always)]
     pub fn take(&mut self, len: u32) -> Option<SegmentMut<'a>> {
@@ -253,5 +255,70 @@ impl<'a> Deref for CursorMut<'a> {
     #[inline(always)]
     fn deref(&self) -> &Cursor<'a> {
         &self.0
+    }
+}
+
+/// Data that are read at one place, and written to the same or to another one.
+pub enum Data<'a> {
+    /// What is written takes the place of what was read.
+    InPlace(CursorMut<'a>),
+    /// Read here, and written there.
+    Apart(Cursor<'a>, CursorMut<'a>),
+}
+
+impl<'a> Data<'a> {
+    /// How many bytes are left.
+    #[inline(always)]
+    pub fn left(&self) -> u32 {
+        match self {
+            Data::InPlace(data) => data.left(),
+            Data::Apart(from, to) => from.left().min(to.left()),
+        }
+    }
+
+    /// The next `len` bytes, if they are in one page, of each.
+    #[inline(always)]
+    pub fn take(&mut self, len: u32) -> Option<(Segment<'a>, SegmentMut<'a>)> {
+        match self {
+            Data::InPlace(data) => {
+                let segment = data.take(len)?;
+
+                Some((*segment, segment))
+            }
+            Data::Apart(from, to) => Some((from.take(len)?, to.take(len)?)),
+        }
+    }
+
+    /// The next bytes, as many as follow each other in one page of each: a multiple of `len`, a
+    /// power of two, or nothing if that cannot be.
+    #[inline(always)]
+    pub fn take_multiple(&mut self, len: u32) -> Option<(Segment<'a>, SegmentMut<'a>)> {
+        let fits = |all: u32| all & len.wrapping_sub(1) == 0 && all != 0;
+
+        match self {
+            Data::InPlace(CursorMut(data)) => {
+                let here = data.look().filter(|here| fits(here.len))?;
+                // SAFETY: There are as many.
+                let segment = unsafe { data.pass(&here, here.len) };
+
+                // SAFETY: By the type invariants of the cursor.
+                Some((segment, unsafe { SegmentMut::new(segment) }))
+            }
+            Data::Apart(from, CursorMut(to)) => {
+                let (here, there) = (from.look()?, to.look()?);
+                let all = here.len.min(there.len);
+
+                if !fits(all) {
+                    return None;
+                }
+                // SAFETY: There are as many.
+                let read = unsafe { from.pass(&here, all) };
+                // SAFETY: As above.
+                let written = unsafe { to.pass(&there, all) };
+
+                // SAFETY: By the type invariants of the cursor.
+                Some((read, unsafe { SegmentMut::new(written) }))
+            }
+        }
     }
 }

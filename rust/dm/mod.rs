@@ -103,7 +103,7 @@ pub use self::{
     },
     copied::CopiedBio,
     ctr::{Constructor, CtrError, CtrResult},
-    cursor::{Cursor, CursorMut},
+    cursor::{Cursor, CursorMut, Data},
     device::{Device, IntegrityProfile},
     direct::{Sectors, WithoutIo},
     event::TableEvent,

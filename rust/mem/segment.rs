@@ -72,6 +72,12 @@ impl<'a> Segment<'a> {
         })
     }
 
+    /// Whether both start in the same place.
+    #[inline(always)]
+    pub fn is_same_place(&self, other: &Segment<'_>) -> bool {
+        (self.page, self.offset) == (other.page, other.offset)
+    }
+
     /// Copies as many words as both have to `to`. Nothing if the memory is not aligned for words, or
     /// crosses a page.
     pub fn copy_out(&self, to: &mut [u8]) -> Option<()> {
@@ -174,7 +180,7 @@ impl<'a> SegmentMut<'a> {
     /// Copies as many words as both have, if they do not lie in the same place. Nothing if one is
     /// not aligned for words, or crosses a page.
     pub fn copy_from(&self, from: &Segment<'_>) -> Option<()> {
-        if (self.page, self.offset) == (from.page, from.offset) {
+        if self.is_same_place(from) {
             return Some(());
         }
         from.map_words(|from| {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     crypto::{not_authentic, Call, Cipher, Direction, Request, Skcipher, Transform},
-    dm::{self, prelude::*, Cursor, CursorMut, Tags},
+    dm::{self, prelude::*, Data, Tags},
     mem::{Segment, SegmentMut},
 };
 
@@ -26,8 +26,7 @@ pub(crate) enum Failure {
 /// What to convert.
 pub(crate) struct Conversion<'a, 'p> {
     pub(crate) writing: bool,
-    pub(crate) input: Cursor<'a>,
-    pub(crate) output: CursorMut<'a>,
+    pub(crate) data: Data<'a>,
     pub(crate) tags: Option<&'a mut Tags<'p>>,
     /// Where the data lie on the target.
     pub(crate) sector: Sector,
@@ -49,12 +48,14 @@ impl CryptTarget<'_> {
             Kind::Skcipher(cipher) if conversion.tags.is_none() && !cipher.is_async() => {
                 match &keyed.iv {
                     // The usual mode, without asking for each sector which one it is.
-                    Some(Iv::Plain64) if cipher.transforms().len() == 1 => {
+                    Some(Iv::Plain64)
+                        if cipher.transforms().len() == 1 && !self.options.iv_large_sectors =>
+                    {
                         self.convert_plain(cipher, conversion, iv::plain64)
                     }
                     Some(iv) if iv.is_plain() && cipher.transforms().len() == 1 => self
-                        .convert_plain(cipher, conversion, |number, bytes| {
-                            iv.fill_plain(number, bytes);
+                        .convert_plain(cipher, conversion, |sector, bytes| {
+                            iv.fill_plain(self.iv_number(sector), bytes);
                         }),
                     iv => self.convert_by(cipher, iv.as_ref(), conversion, false),
                 }
@@ -64,7 +65,18 @@ impl CryptTarget<'_> {
         }
     }
 
-    /// Converts all data by calls of one transform that differ in the number of the sector only.
+    /// What a sector's IV is made of, when sectors are counted in those of 512 bytes.
+    #[inline(always)]
+    fn iv_number(&self, sector: Sector) -> u64 {
+        if self.options.iv_large_sectors {
+            sector >> (self.sector_shift & 63)
+        } else {
+            sector
+        }
+    }
+
+    /// Converts all data by calls of one transform that differ in the number of the sector only,
+    /// in those of 512 bytes.
     #[inline]
     fn convert_plain(
         &self,
@@ -74,11 +86,6 @@ impl CryptTarget<'_> {
     ) -> Result<(), Failure> {
         let mut request = cipher.request(conversion.wait).ok_or(Failure::TryLater)?;
         let step = u64::from(self.sector_size >> 9);
-        let shift = if self.options.iv_large_sectors {
-            self.sector_shift & 63
-        } else {
-            0
-        };
         // In small sectors also if large ones count: where these wrap around, those do.
         let mut sector = conversion.sector.wrapping_add(self.iv_offset);
         let direction = if conversion.writing {
@@ -87,18 +94,18 @@ impl CryptTarget<'_> {
             Direction::Decrypt
         };
 
-        while conversion.input.left() > 0 {
-            let here = |cursor: &Cursor<'_>| cursor.here(self.sector_size).ok_or(Failure::Io);
-            let len = here(&conversion.input)?.min(here(&conversion.output)?);
+        while conversion.data.left() > 0 {
+            let taken = conversion.data.take_multiple(self.sector_size);
+            let (src, dst) = taken.ok_or(Failure::Io)?;
             let call = Call {
                 transform: 0,
                 direction,
-                src: conversion.input.take(len).ok_or(Failure::Io)?,
-                dst: conversion.output.take(len).ok_or(Failure::Io)?,
+                src,
+                dst,
                 tag: None,
             };
             let done = request.run_each(&call, self.sector_size, |bytes| {
-                fill_iv(sector >> shift, bytes);
+                fill_iv(sector, bytes);
                 sector = sector.wrapping_add(step);
             });
 
@@ -124,12 +131,9 @@ impl CryptTarget<'_> {
         let mut sector = conversion.sector.wrapping_add(self.iv_offset);
         let mut tag_at = 0;
 
-        while conversion.input.left() > 0 && conversion.output.left() > 0 {
-            let src = conversion.input.take(self.sector_size).ok_or(Failure::Io)?;
-            let dst = conversion
-                .output
-                .take(self.sector_size)
-                .ok_or(Failure::Io)?;
+        while conversion.data.left() > 0 {
+            let taken = conversion.data.take(self.sector_size);
+            let (src, dst) = taken.ok_or(Failure::Io)?;
             let tag = conversion
                 .tags
                 .as_mut()
@@ -169,11 +173,7 @@ impl CryptTarget<'_> {
         one: &One<'_>,
         mut tag: Option<Tag<'_, '_>>,
     ) -> Result {
-        let number = if self.options.iv_large_sectors {
-            one.sector >> (self.sector_shift & 63)
-        } else {
-            one.sector
-        };
+        let number = self.iv_number(one.sector);
         let at = SectorAt {
             sector: number,
             byte: number.wrapping_mul(self.sector_size.into()),

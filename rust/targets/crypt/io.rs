@@ -8,7 +8,9 @@ use super::{
     mode::Kind,
     split, spread, CryptTarget,
 };
-use crate::dm::{self, prelude::*, BufferBio, DoneBuffer, Fate, Held, HeldBio, HoldsBios, Tags};
+use crate::dm::{
+    self, prelude::*, BufferBio, Data, DoneBuffer, Fate, Held, HeldBio, HoldsBios, Tags,
+};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 /// What a target keeps with a bio.
@@ -195,19 +197,23 @@ impl<'ti> CryptTarget<'ti> {
             ..
         } = bio.data();
         let start = number.wrapping_mul(parts.len);
-        let input = bio.cursor().range(start, parts.len);
-        let output = match buffer {
-            Some(buffer) => Some(buffer.cursor_mut()),
-            None => bio.cursor_mut(),
+        let data = match buffer {
+            Some(buffer) => Data::Apart(
+                bio.cursor().range(start, parts.len),
+                buffer.cursor_mut().range(start, parts.len),
+            ),
+            None => {
+                let data = bio.cursor_mut().ok_or(Failure::Io)?;
+
+                Data::InPlace(data.range(start, parts.len))
+            }
         };
-        let output = output.ok_or(Failure::Io)?.range(start, parts.len);
 
         self.convert(
             self.keyed.get(bio),
             Conversion {
                 writing: buffer.is_some(),
-                input,
-                output,
+                data,
                 tags: None,
                 sector: sector.wrapping_add(Sector::from(start >> 9)),
                 wait,
@@ -347,20 +353,19 @@ impl<'ti> CryptTarget<'ti> {
         let sector = bio.data().sector;
         let mut tags = bio.data_mut().tags.take();
         let again = bio.data_mut().again.take();
-        let output = match &again {
+        let data = match &again {
             Some(again) => Some(again.cursor_mut()),
             None => bio.cursor_mut(),
         };
         // Only reads are decrypted.
-        let Some(output) = output else {
+        let Some(data) = data else {
             return bio.end(Status::IOERR);
         };
         let result = self.convert(
             self.keyed.get(&bio),
             Conversion {
                 writing: false,
-                input: output.reader(),
-                output,
+                data: Data::InPlace(data),
                 tags: tags.as_mut(),
                 sector,
                 // Whoever completes the bio below may not be allowed to sleep.
@@ -432,12 +437,11 @@ impl<'ti> CryptTarget<'ti> {
             keyed,
             Conversion {
                 writing: true,
-                input: if in_place {
-                    buffer.cursor()
+                data: if in_place {
+                    Data::InPlace(buffer.cursor_mut())
                 } else {
-                    bio.cursor()
+                    Data::Apart(bio.cursor(), buffer.cursor_mut())
                 },
-                output: buffer.cursor_mut(),
                 tags: tags.as_mut(),
                 sector,
                 wait,
