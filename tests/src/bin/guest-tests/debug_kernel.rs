@@ -60,8 +60,10 @@ pub fn cases() -> Vec<Case> {
             &powercut::POWERCUT,
             &crypt::CRYPT,
         ] {
-            let name = format!("{}::allocations_fail", target.name);
-            cases.push(case(name, move |ctx| allocations_fail(ctx, target)).limit(900));
+            cases.extend(target.fitting(Kind::Ram).map(|shape| {
+                let name = format!("{}::allocations_fail::{}", target.name, shape.name);
+                case(name, move |ctx| allocations_fail(ctx, target, shape)).limit(900)
+            }));
         }
     }
     if Path::new(LEAKS).exists() {
@@ -105,7 +107,7 @@ fn each_site(mut attempt: impl FnMut() -> io::Result<()>) -> Result<u32> {
     anyhow::bail!("more than {MOST_SITES} sites")
 }
 
-fn allocations_fail(ctx: &Ctx, target: &Target) -> Result<()> {
+fn allocations_fail(ctx: &Ctx, target: &Target, shape: &Shape) -> Result<()> {
     // Also those that may wait, and pages; without a trace in the log for each.
     let _settings = [
         Setting::new("/sys/kernel/debug/failslab/ignore-gfp-wait", "N")?,
@@ -113,11 +115,9 @@ fn allocations_fail(ctx: &Ctx, target: &Target) -> Result<()> {
         Setting::new("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N")?,
         Setting::new("/sys/kernel/debug/fail_page_alloc/verbose", "0")?,
     ];
-    let lowers: Vec<Lower> = (0..4).map(|_| Kind::Ram.make()).collect::<Result<_>>()?;
-    for shape in target.fitting(Kind::Ram) {
-        each_call(ctx, target, shape, &lowers[..shape.lowers])
-            .with_context(|| format!("with the table {:?}", shape.name))?;
-    }
+    let lowers = (0..shape.lowers).map(|_| Kind::Ram.make());
+    let lowers = lowers.collect::<Result<Vec<Lower>>>()?;
+    each_call(ctx, target, shape, &lowers)?;
     // What was refused is told.
     ctx.take_log("^device-mapper: |page allocation failure|FAULT_INJECTION")?;
     Ok(())
