@@ -131,13 +131,11 @@ fn allocations_fail(ctx: &Ctx, target: &Target, shape: &Shape) -> Result<()> {
 fn messages(target: &Target) -> &'static [&'static str] {
     match target.name {
         "dust" => &[
-            "addbadblock 3",
             "queryblock 3",
             "enable",
             "countbadblocks",
             "listbadblocks",
             "disable",
-            "removebadblock 3",
             "clearbadblocks",
         ],
         // The others can be told but once.
