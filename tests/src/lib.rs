@@ -35,6 +35,7 @@ pub mod setting;
 pub mod slab;
 pub mod sys;
 pub mod sysfs;
+pub mod ticks;
 pub mod trace;
 pub mod twin;
 pub mod wait;

@@ -9,10 +9,11 @@ use dm_rust_tests::dm::{line, outcome, table_text};
 use dm_rust_tests::scenario::refusal::{arguments, Arguments};
 use dm_rust_tests::scenario::{self, MIB};
 use dm_rust_tests::sys::{BLKDISCARD, BLKZEROOUT};
+use dm_rust_tests::ticks::Ticks;
 use dm_rust_tests::trace::{self, Trace};
 use dm_rust_tests::twin::{Kind, Shape, Target};
 use rustix::io::ReadWriteFlags;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// `rust-flakey` and `flakey`: `<device> <offset> <up> <down> [<count> <feature>...]`.
 pub static FLAKEY: Target = Target {
@@ -187,7 +188,7 @@ fn down(ctx: &Ctx, features: &'static [&'static str]) -> Result<()> {
 fn turns(ctx: &Ctx) -> Result<()> {
     FLAKEY.compare(ctx, |side| {
         let lower = side.lower(Kind::Ram, 0)?;
-        let begin = Instant::now();
+        let begin = Ticks::now();
         let params = format!("{} 0 1 1 1 error_reads", lower.node());
         let device = side.device(&[line(0, 8, &side.target, params)])?;
         let loaded = begin.elapsed();
@@ -199,7 +200,7 @@ fn turns(ctx: &Ctx) -> Result<()> {
             let after = begin.elapsed();
             // Not where it may be either, since the moment of loading is not known exactly.
             let second = |at: Duration| at.as_secs() % 2;
-            let margin = Duration::from_millis(20);
+            let margin = 2 * Ticks::TICK;
             let early = before.saturating_sub(margin);
             if second(early) == second(after + margin) {
                 let wanted = second(after) >= 1;
