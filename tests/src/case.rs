@@ -119,6 +119,11 @@ impl Ctx {
     }
 }
 
+/// How many seconds a test was asked to take by an environment variable.
+pub fn asked_seconds(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
 /// Why a test cannot be run on this boot.
 #[derive(Debug)]
 pub struct Skip(pub String);

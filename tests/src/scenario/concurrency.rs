@@ -2,7 +2,7 @@
 
 //! All that can happen to devices, at once and in no order.
 
-use crate::case::{case, Case, Ctx};
+use crate::case::{asked_seconds, case, Case, Ctx};
 use crate::disk::{Disk, Mode};
 use crate::dm::{Line, MappedDevice, Suspend};
 use crate::fio::Fio;
@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const LENGTH: Duration = Duration::from_secs(6);
+/// How many seconds it takes, if `RACE_SECONDS` does not say.
+const SECONDS: u64 = 6;
 
 /// What the kernel says of bad tables and of messages to targets that take none.
 const PROVOKED: &str = "^device-mapper: table: .*: (Invalid|Not enough|Requires exactly|No arguments|Couldn't parse|unknown target|Device lookup)\
@@ -23,10 +24,15 @@ const PROVOKED: &str = "^device-mapper: table: .*: (Invalid|Not enough|Requires 
 
 /// For any target; `stores` tells whether it keeps what is written.
 pub fn cases(target: &'static Target, stores: bool) -> Vec<Case> {
-    vec![case(
-        format!("{}::concurrency::all_at_once", target.name),
-        move |ctx| all_at_once(ctx, target, stores),
-    )]
+    let seconds = seconds();
+    let name = format!("{}::concurrency::all_at_once", target.name);
+    let all = case(name, move |ctx| all_at_once(ctx, target, stores, seconds));
+    vec![all.limit(60 + seconds)]
+}
+
+/// How many seconds a test of races takes.
+pub fn seconds() -> u64 {
+    asked_seconds("RACE_SECONDS").unwrap_or(SECONDS)
 }
 
 /// What the threads share.
@@ -39,7 +45,7 @@ struct Stage {
     steady: MappedDevice,
 }
 
-fn all_at_once(ctx: &Ctx, target: &'static Target, stores: bool) -> Result<()> {
+fn all_at_once(ctx: &Ctx, target: &'static Target, stores: bool, seconds: u64) -> Result<()> {
     let most = target.shapes.iter().map(|s| s.lowers).max().unwrap_or(0);
     let lowers = (0..most)
         .map(|_| lower::ram())
@@ -50,12 +56,13 @@ fn all_at_once(ctx: &Ctx, target: &'static Target, stores: bool) -> Result<()> {
     };
     let tables = of(&ctx.env.target(target.name));
     let stage = Stage {
-        end: Instant::now() + LENGTH,
+        end: Instant::now() + Duration::from_secs(seconds),
         steady: MappedDevice::create(&tables[0])?,
         tables,
         twins: of(target.name),
     };
     let fio = stores.then(|| {
+        let runtime = format!("runtime={}", seconds.max(2) - 1);
         // The first half is verified; strays of the others go to the second.
         let options = [
             "rw=randwrite",
@@ -67,7 +74,7 @@ fn all_at_once(ctx: &Ctx, target: &'static Target, stores: bool) -> Result<()> {
             "verify_backlog=64",
             "verify_fatal=1",
             "time_based=1",
-            "runtime=5",
+            &runtime,
         ];
         Fio::start(&stage.steady.path(), &options)
     });

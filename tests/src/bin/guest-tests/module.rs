@@ -2,15 +2,19 @@
 
 //! The module's life: when it can go, and that it leaves nothing behind.
 
-use anyhow::{ensure, Result};
+use anyhow::{ensure, Context, Result};
 use dm_rust_tests::case::{case, Case, Ctx};
 use dm_rust_tests::disk::{pattern, Disk, Mode};
 use dm_rust_tests::dm::{self, line, outcome, Line, MappedDevice};
 use dm_rust_tests::lower::{self, Lower};
 use dm_rust_tests::module::Module;
+use dm_rust_tests::scenario::concurrency::seconds;
 use dm_rust_tests::slab::Allocated;
 use dm_rust_tests::twin::Kind;
 use rustix::io::Errno;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::linear::LINEAR;
 
@@ -27,6 +31,7 @@ pub fn cases() -> Vec<Case> {
         case("module::not_loaded", not_loaded),
         case("module::a_leak_is_seen", a_leak_is_seen),
         case("module::hundred_rounds", hundred_rounds).limit(120),
+        case("module::comes_and_goes", comes_and_goes).limit(60 + seconds()),
     ]
 }
 
@@ -196,6 +201,93 @@ fn hundred_rounds(ctx: &Ctx) -> Result<()> {
     ensure!(grown.is_empty(), "leaks: {}", grown.join(", "));
     Ok(())
 }
+
+/// It is unloaded and loaded while tables of its targets are made, used and taken down: it goes when
+/// there are none, and never while there is one.
+fn comes_and_goes(ctx: &Ctx) -> Result<()> {
+    let module = reloaded(ctx)?;
+    let lower = lower::ram()?;
+    let tables = tables(ctx, &lower);
+    let end = Instant::now() + Duration::from_secs(seconds());
+    let [made, refused, unloaded, held] = [const { AtomicU32::new(0) }; 4];
+    let count = |counter: &AtomicU32| {
+        counter.fetch_add(1, Relaxed);
+    };
+    let use_one = |table: &[Line]| -> Result<()> {
+        let device = MappedDevice::empty()?;
+        if let Err(e) = device.load(table) {
+            // Nobody knows the target just now.
+            ensure!(
+                Errno::from_io_error(&e) == Some(Errno::INVAL),
+                "loading: {e}"
+            );
+            count(&refused);
+            return Ok(());
+        }
+        count(&made);
+        device.resume()?;
+        device.status()?;
+        let disk = Disk::open(&device.path(), Mode::Direct)?;
+        // `error` fails.
+        let _ = disk.write(0, &[1; 4096]);
+        let _ = disk.read(8, 8);
+        drop(disk);
+        ensure!(
+            module.0.users() > Some(0),
+            "there is a table, and the module has no users"
+        );
+        Ok(())
+    };
+    thread::scope(|scope| -> Result<()> {
+        let users: Vec<_> = (0..3)
+            .map(|n| {
+                let (tables, use_one) = (&tables, &use_one);
+                scope.spawn(move || -> Result<()> {
+                    for table in tables.iter().cycle().skip(n) {
+                        if Instant::now() >= end {
+                            break;
+                        }
+                        use_one(table)?;
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut change = || -> Result<()> {
+            while Instant::now() < end {
+                match module.0.unload() {
+                    Ok(()) => {
+                        count(&unloaded);
+                        thread::sleep(Duration::from_millis(rng.u64(..20)));
+                        module.0.load()?;
+                    }
+                    Err(Errno::AGAIN) => count(&held),
+                    Err(e) => return Err(e).context("unloading"),
+                }
+                thread::sleep(Duration::from_millis(rng.u64(..5)));
+                // There is more to read than the log holds.
+                ctx.take_log(UNKNOWN)?;
+            }
+            Ok(())
+        };
+        let changed = change();
+        for user in users {
+            user.join().expect("threads do not panic")?;
+        }
+        changed
+    })?;
+    ctx.take_log(UNKNOWN)?;
+    for (what, counter) in [("made", &made), ("unloaded", &unloaded), ("held", &held)] {
+        let counted = counter.load(Relaxed);
+        ensure!(counted > 3, "{what} only {counted} times");
+    }
+    Ok(())
+}
+
+/// What the kernel says when a target is not there.
+const UNKNOWN: &str =
+    "^device-mapper: table: .*unknown target type|^device-mapper: ioctl: error adding target to table|I/O error";
 
 /// What the test above looks for can be found.
 fn a_leak_is_seen(ctx: &Ctx) -> Result<()> {

@@ -5,7 +5,7 @@
 
 use super::{Params, CRYPT};
 use anyhow::{ensure, Context, Result};
-use dm_rust_tests::case::{case, Case, Ctx};
+use dm_rust_tests::case::{asked_seconds, case, Case, Ctx};
 use dm_rust_tests::dm::MappedDevice;
 use dm_rust_tests::process;
 use dm_rust_tests::setting::Setting;
@@ -33,16 +33,11 @@ const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;
 
 pub fn cases() -> Vec<Case> {
-    let seconds = seconds();
+    let seconds = asked_seconds("SWAP_SECONDS");
     vec![case("crypt::swap::memory_is_short", move |ctx| {
         short(ctx, seconds)
     })
     .limit(300 + seconds.unwrap_or(0) * 3)]
-}
-
-/// What was asked for.
-fn seconds() -> Option<u64> {
-    std::env::var("SWAP_SECONDS").ok()?.parse().ok()
 }
 
 /// A device that is swapped to, until it is dropped.
