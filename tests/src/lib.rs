@@ -25,6 +25,7 @@ pub mod fio;
 pub mod fs;
 pub mod fuzz;
 pub mod ima;
+pub mod integrity;
 pub mod kmsg;
 pub mod lower;
 pub mod model;

@@ -57,13 +57,28 @@ pub struct Subject {
     /// The arguments, for a device node and the sector where a target of so many sectors starts on
     /// it.
     pub params: fn(&str, u64, u64) -> String,
-    /// What the twin's arguments have more.
-    pub twin_params: &'static str,
+    /// What comes after the arguments, ours and the twin's.
+    pub options: [&'static str; 2],
+    /// Bytes of metadata for each sector that the device below has to have: it is `integrity` on the
+    /// lower device then.
+    pub tag: u32,
 }
 
-/// `crypt` with a key of 512 bits, and options.
-fn crypt(node: &str, start: u64, options: &str) -> String {
-    cipher("aes-xts-plain64", 64, node, start) + options
+/// `crypt` with a key of 512 bits.
+fn xts(node: &str, start: u64, _: u64) -> String {
+    cipher("aes-xts-plain64", 64, node, start)
+}
+
+fn cbc(node: &str, start: u64, _: u64) -> String {
+    cipher("aes-cbc-essiv:sha256", 32, node, start)
+}
+
+fn adiantum(node: &str, start: u64, _: u64) -> String {
+    cipher("xchacha12,aes-adiantum-plain64", 32, node, start)
+}
+
+fn gcm(node: &str, start: u64, _: u64) -> String {
+    cipher("capi:gcm(aes)-random", 32, node, start)
 }
 
 /// `crypt` with any cipher, and a key of so many bytes.
@@ -77,7 +92,7 @@ const fn crypt_subject(
     label: &'static str,
     plan: Plan,
     params: fn(&str, u64, u64) -> String,
-    twin_params: &'static str,
+    options: [&'static str; 2],
 ) -> Subject {
     Subject {
         name: "crypt",
@@ -90,7 +105,8 @@ const fn crypt_subject(
         has_lower: true,
         fails: false,
         params,
-        twin_params,
+        options,
+        tag: 0,
     }
 }
 
@@ -106,7 +122,8 @@ pub const SUBJECTS: &[Subject] = &[
         has_lower: true,
         fails: false,
         params: |node, start, _| format!("{node} {start}"),
-        twin_params: "",
+        options: ["", ""],
+        tag: 0,
     },
     Subject {
         name: "striped",
@@ -122,7 +139,8 @@ pub const SUBJECTS: &[Subject] = &[
             let (half, chunk) = (len / 2, (len / 2).min(128));
             format!("2 {chunk} {node} {start} {node} {}", start + half)
         },
-        twin_params: "",
+        options: ["", ""],
+        tag: 0,
     },
     Subject {
         name: "error",
@@ -134,7 +152,8 @@ pub const SUBJECTS: &[Subject] = &[
         has_lower: false,
         fails: true,
         params: |_, _, _| String::new(),
-        twin_params: "",
+        options: ["", ""],
+        tag: 0,
     },
     Subject {
         name: "zero",
@@ -146,83 +165,88 @@ pub const SUBJECTS: &[Subject] = &[
         has_lower: false,
         fails: false,
         params: |_, _, _| String::new(),
-        twin_params: "",
+        options: ["", ""],
+        tag: 0,
     },
-    crypt_subject(
-        "crypt",
-        Plan::CountsAndSpeed,
-        |node, start, _| crypt(node, start, ""),
-        "",
-    ),
+    crypt_subject("crypt", Plan::CountsAndSpeed, xts, ["", ""]),
     crypt_subject(
         "crypt, no workqueues",
         Plan::Counts,
-        |node, start, _| crypt(node, start, " 2 no_read_workqueue no_write_workqueue"),
-        "",
+        xts,
+        [NO_WORKQUEUES; 2],
     ),
     crypt_subject(
         "crypt, 4096-byte sectors",
         Plan::Counts,
-        |node, start, _| crypt(node, start, " 1 sector_size:4096"),
-        "",
+        xts,
+        [" 1 sector_size:4096"; 2],
     ),
     crypt_subject(
         "crypt, 4096-byte sectors, no workqueues",
         Plan::Counts,
-        |node, start, _| {
-            let options = " 3 sector_size:4096 no_read_workqueue no_write_workqueue";
-            crypt(node, start, options)
-        },
-        "",
+        xts,
+        [" 3 sector_size:4096 no_read_workqueue no_write_workqueue"; 2],
     ),
     // The twin is faster with these options in some loads, and without them in others: ours, which
     // has none, is measured against both.
     crypt_subject(
         "crypt, twin with no workqueues",
         Plan::Speed,
-        |node, start, _| crypt(node, start, ""),
-        NO_WORKQUEUES,
+        xts,
+        ["", NO_WORKQUEUES],
     ),
-    crypt_subject("crypt cbc", Plan::Asked, cbc, ""),
+    crypt_subject("crypt cbc", Plan::Asked, cbc, ["", ""]),
     crypt_subject(
         "crypt cbc, twin with no workqueues",
         Plan::Asked,
         cbc,
-        NO_WORKQUEUES,
+        ["", NO_WORKQUEUES],
     ),
-    crypt_subject("crypt adiantum", Plan::Asked, adiantum, ""),
+    crypt_subject("crypt adiantum", Plan::Asked, adiantum, ["", ""]),
     crypt_subject(
         "crypt adiantum, twin with no workqueues",
         Plan::Asked,
         adiantum,
-        NO_WORKQUEUES,
+        ["", NO_WORKQUEUES],
     ),
+    Subject {
+        tag: 28,
+        ..crypt_subject("crypt gcm", Plan::Asked, gcm, [AEAD, AEAD])
+    },
+    Subject {
+        tag: 28,
+        ..crypt_subject(
+            "crypt gcm, twin with no workqueues",
+            Plan::Asked,
+            gcm,
+            [
+                AEAD,
+                " 3 integrity:28:aead no_read_workqueue no_write_workqueue",
+            ],
+        )
+    },
 ];
 
 const NO_WORKQUEUES: &str = " 2 no_read_workqueue no_write_workqueue";
 
-fn cbc(node: &str, start: u64, _: u64) -> String {
-    cipher("aes-cbc-essiv:sha256", 32, node, start)
-}
-
-fn adiantum(node: &str, start: u64, _: u64) -> String {
-    cipher("xchacha12,aes-adiantum-plain64", 32, node, start)
-}
+const AEAD: &str = " 1 integrity:28:aead";
 
 impl Subject {
     /// Whether our target has the same table for both.
     pub fn same_ours(&self, other: &Subject) -> bool {
-        let table = |subject: &Subject| (subject.name, (subject.params)("node", 8, SECTORS));
+        let table = |subject: &Subject| {
+            let params = (subject.params)("node", 8, SECTORS);
+            (subject.name, params + subject.options[0])
+        };
         table(self) == table(other)
     }
 
     /// A table of `segments` segments, all of the start of `node`.
     pub fn table(&self, who: Who, node: &str, segments: u64, len: u64) -> Vec<Line> {
         let target = who.target(self.name);
-        let mut params = (self.params)(node, 0, len);
-        if who == Who::C {
-            params.push_str(self.twin_params);
-        }
+        let [ours, twin] = self.options;
+        let options = if who == Who::C { twin } else { ours };
+        let params = (self.params)(node, 0, len) + options;
         (0..segments)
             .map(|i| line(i * len, len, &target, params.as_str()))
             .collect()

@@ -2,12 +2,15 @@
 
 //! Throughput and latency by fio, the twins and ours in alternation.
 
-use crate::{device, say, subjects};
+use crate::{say, subjects};
 use anyhow::{ensure, Context, Result};
 use dm_rust_bench::row::{size_text, Device};
 use dm_rust_bench::subject::{Plan, Subject, SECTORS};
 use dm_rust_bench::{Record, Who};
+use dm_rust_tests::dm::MappedDevice;
+use dm_rust_tests::integrity::Integrity;
 use dm_rust_tests::lower::ram;
+use dm_rust_tests::SECTOR;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -236,11 +239,30 @@ pub fn run(cpus: u64, options: &Options<'_>) -> Result<()> {
         };
         // One twin, ours, and the other twins.
         const OURS: usize = 1;
+        let below = match first.tag {
+            0 => None,
+            tag => {
+                let lower = ram()?;
+                let below = Integrity::new(&lower, tag, SECTOR)?;
+                Some((below, lower))
+            }
+        };
+        let (node, len) = match &below {
+            None => (lower.node(), SECTORS),
+            Some((below, _)) => (below.node(), below.sectors.min(SECTORS)),
+        };
+        let device = |subject: &Subject, who| -> Result<MappedDevice> {
+            MappedDevice::create(&subject.table(who, &node, 1, len))
+        };
         let mut devices = Vec::new();
         for subject in &group {
-            devices.push(device(subject, Who::C, Some(&lower), SECTORS)?);
+            devices.push(device(subject, Who::C)?);
         }
-        devices.insert(OURS, device(first, Who::Rust, Some(&lower), SECTORS)?);
+        devices.insert(OURS, device(first, Who::Rust)?);
+        if below.is_some() {
+            // What was never written cannot be read.
+            Device::open(&devices[0].path(), false)?.fill()?;
+        }
         let paths: Vec<_> = devices.iter().map(|device| device.path()).collect();
         let turns: Vec<_> = (0..options.pairs).flat_map(|_| paths.clone()).collect();
         for load in loads.iter().filter(|l| l.name().contains(options.load)) {

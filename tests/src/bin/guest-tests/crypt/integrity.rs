@@ -7,7 +7,7 @@ use anyhow::{ensure, Context, Result};
 use dm_rust_tests::case::{case, Case, Ctx};
 use dm_rust_tests::disk::{expect_equal, pattern, Disk, Mode};
 use dm_rust_tests::dm::{line, outcome, table_text, MappedDevice};
-use dm_rust_tests::lower::Lower;
+use dm_rust_tests::integrity::Integrity;
 use dm_rust_tests::module::modprobe;
 use dm_rust_tests::scenario::refusal::attempt;
 use dm_rust_tests::twin::{Kind, Side};
@@ -76,34 +76,6 @@ pub fn cases() -> Vec<Case> {
         case("crypt::integrity::never_written", never_written),
         case("crypt::integrity::tampered", tampered).limit(120),
     ]
-}
-
-/// A device that stores metadata beside each sector, without looking at them.
-pub struct Integrity {
-    pub device: MappedDevice,
-    pub sectors: u64,
-}
-
-impl Integrity {
-    /// `tag` bytes of metadata for each block of that many bytes. The lower device is formatted.
-    pub fn new(lower: &Lower, tag: u32, block: u64) -> Result<Integrity> {
-        let params = format!("{} 0 {tag} D 1 block_size:{block}", lower.node());
-        // The kernel formats what is all zeroes, and writes down how much room there is.
-        drop(MappedDevice::create(&[line(0, 8, "integrity", &params)])?);
-        let superblock = lower.open()?.read(0, 1)?;
-        ensure!(superblock.starts_with(b"integrt"), "it was not formatted");
-        let room = u64::from_le_bytes(superblock[16..24].try_into()?);
-        let sectors = room / 2048 * 2048;
-        ensure!(sectors >= 2048, "{room} sectors only");
-        Ok(Integrity {
-            device: MappedDevice::create(&[line(0, sectors, "integrity", &params)])?,
-            sectors,
-        })
-    }
-
-    fn node(&self) -> String {
-        self.device.path().display().to_string()
-    }
 }
 
 /// The size of a sector that the options ask for.
