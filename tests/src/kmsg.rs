@@ -65,6 +65,43 @@ pub fn judge(line: &str) -> Verdict {
     }
 }
 
+/// How KCSAN begins a report, ends it, and names an access.
+static RACE: LazyLock<[Regex; 3]> = LazyLock::new(|| {
+    [
+        "^BUG: KCSAN: ",
+        "^=+$",
+        "^(race at unknown origin, with )?(read|write|assert).* to 0x[0-9a-f]+ of [0-9]+ bytes by ",
+    ]
+    .map(|expression| Regex::new(expression).expect("a valid expression"))
+});
+
+/// How many lines of the call chain of an access say whose it is.
+const RACE_FRAMES: usize = 2;
+
+/// Takes out what KCSAN says of races that are the kernel's own: it watches the whole kernel. Those
+/// of an access in the module, or in a function that it calls, stay.
+fn forget_other_races(lines: Vec<String>) -> Vec<String> {
+    let [begin, end, access] = &*RACE;
+    let mut left = Vec::new();
+    let mut lines = lines.into_iter();
+    while let Some(line) = lines.next() {
+        if !begin.is_match(&line) {
+            left.push(line);
+            continue;
+        }
+        let report: Vec<_> = lines.by_ref().take_while(|l| !end.is_match(l)).collect();
+        let accesses = (0..report.len()).filter(|&at| access.is_match(&report[at]));
+        let ours = accesses
+            .flat_map(|at| report[at..].iter().skip(1).take(RACE_FRAMES))
+            .any(|frame| frame.contains("[dm_rust"));
+        if ours {
+            left.push(line);
+            left.extend(report);
+        }
+    }
+    left
+}
+
 /// The text of a record of `/dev/kmsg`, without its prefix and its dictionary.
 fn text(record: &str) -> &str {
     let message = record.split_once(';').map_or(record, |(_, m)| m);
@@ -121,12 +158,17 @@ impl KernelLog {
         }
     }
 
+    fn take_unjudged(&mut self) -> Vec<String> {
+        forget_other_races(std::mem::take(&mut self.unjudged))
+    }
+
     /// Takes the lines that match `pattern`: they will not fail the test, unless
     /// they report a bug.
     pub fn take(&mut self, pattern: &str) -> Result<Vec<String>> {
         let pattern = Regex::new(pattern)?;
         self.read()?;
-        let (taken, left) = std::mem::take(&mut self.unjudged)
+        let (taken, left) = self
+            .take_unjudged()
             .into_iter()
             .partition(|l| pattern.is_match(l) && judge(l) != Verdict::Fatal);
         self.unjudged = left;
@@ -137,7 +179,7 @@ impl KernelLog {
     /// Reports of bugs are returned too, but still fail the test.
     pub fn take_all(&mut self) -> Result<Vec<String>> {
         self.read()?;
-        let lines = std::mem::take(&mut self.unjudged);
+        let lines = self.take_unjudged();
         let telling = lines.into_iter().map(|l| (judge(&l), l));
         let (fatal, ours): (Vec<_>, Vec<_>) = telling
             .filter(|(verdict, _)| *verdict != Verdict::Harmless)
@@ -150,7 +192,7 @@ impl KernelLog {
     /// Takes all that is left and returns the lines that fail the test.
     pub fn finish(&mut self) -> Result<Vec<String>> {
         self.read()?;
-        let lines = std::mem::take(&mut self.unjudged);
+        let lines = self.take_unjudged();
         Ok(lines
             .into_iter()
             .filter(|l| judge(l) != Verdict::Harmless)
@@ -209,5 +251,28 @@ mod tests {
             "device-mapper: crypt: x"
         );
         assert_eq!(text("trusted_key: x"), "trusted_key: x");
+    }
+
+    #[test]
+    fn only_our_races_count() {
+        let report = |module: &str, first: &str| {
+            let frames = format!(
+                "==================\nBUG: KCSAN: data-race in one / other\n\n\
+                write (marked) to 0xffff888 of 8 bytes by task 5 on cpu 0:\n {first}+0x1/0x9{module}\n \
+                second+0x1/0x9\n caller+0x5/0x8 [dm_rust]\n\n\
+                read to 0xffff888 of 8 bytes by task 6 on cpu 1:\n other+0x1/0x9\n\n\
+                Reported by Kernel Concurrency Sanitizer on:\n==================\nafter"
+            );
+            frames.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let left = forget_other_races(report("", "one"));
+        assert!(
+            left.iter().all(|l| judge(l) == Verdict::Harmless),
+            "{left:?}"
+        );
+        assert_eq!(left.last().map(String::as_str), Some("after"));
+        let left = forget_other_races(report(" [dm_rust]", "map"));
+        assert!(left.iter().any(|l| judge(l) == Verdict::Fatal), "{left:?}");
+        assert_eq!(left.last().map(String::as_str), Some("after"));
     }
 }

@@ -89,30 +89,47 @@ static void sleep_in_atomic(void)
 	spin_unlock(&lock);
 }
 
-static int racer(void *unused);
-static int raced;
+/* In racer.rs. */
+void rust_racer(u64 *word);
 
-static void racing(void)
+static u64 raced;
+
+static noinline void c_racer(u64 *word)
 {
-	struct task_struct *other = kthread_run(racer, NULL, "trouble-racer");
+	(*word)++;
+}
+
+static int race(void *racer)
+{
+	while (!kthread_should_stop()) {
+		((void (*)(u64 *))racer)(&raced);
+		cond_resched();
+	}
+	return 0;
+}
+
+static void race_two(void (*racer)(u64 *))
+{
+	struct task_struct *other = kthread_run(race, racer, "trouble-racer");
 	unsigned long end = jiffies + 20 * HZ;
 
 	if (IS_ERR(other))
 		return;
 	while (time_before(jiffies, end)) {
-		raced++;
+		racer(&raced);
 		cond_resched();
 	}
 	kthread_stop(other);
 }
 
-static int racer(void *unused)
+static void racing(void)
 {
-	while (!kthread_should_stop()) {
-		raced++;
-		cond_resched();
-	}
-	return 0;
+	race_two(c_racer);
+}
+
+static void racing_in_rust(void)
+{
+	race_two(rust_racer);
 }
 
 static void list_corruption(void)
@@ -169,6 +186,7 @@ static int __init trouble_init(void)
 		{ "lock-inversion", lock_inversion },
 		{ "sleep-in-atomic", sleep_in_atomic },
 		{ "data-race", racing },
+		{ "rust-data-race", racing_in_rust },
 		{ "list-corruption", list_corruption },
 		{ "beyond-array", beyond_array },
 		{ "object-in-use", object_in_use },
