@@ -153,15 +153,20 @@ impl<'ti> CryptTarget<'ti> {
         rest: Option<Sector>,
     ) -> bool {
         let (first, count) = (bio.sector(), bio.nr_sectors());
+        let large = count >= Sector::from(spread::CUT);
+        let in_parts = self.tag_pool.is_none();
         // Where the data come later another CPU decrypts them in any case. Who writes a long bio
         // takes part.
         let may = if writing {
-            count < Sector::from(spread::CUT)
+            !(large && in_parts)
         } else {
             self.lower_is_synchronous
         };
 
-        may && self.may_spread(writing) && self.spread.is_for_other(first, count, rest)
+        // Who has more of a long bio to submit is not waiting for this piece.
+        may && self.may_spread(writing)
+            && (self.spread.is_for_other(first, count, rest)
+                || writing && large && rest.is_some() && self.spread.is_for_idle_cpu(count))
     }
 
     /// Works on a bio in parts, if it is large and CPUs have nothing to do.
@@ -169,7 +174,7 @@ impl<'ti> CryptTarget<'ti> {
     fn has_parts(&self, bio: &mut CryptBio<'_, 'ti>, writing: bool) -> bool {
         let size = bio.size();
 
-        if size < spread::CUT << 9 || bio.data().tags.is_some() || !self.may_spread(writing) {
+        if size < spread::CUT << 9 || self.tag_pool.is_some() || !self.may_spread(writing) {
             return false;
         }
         let count = self.spread.begin_parts(bio.nr_sectors());
