@@ -13,7 +13,7 @@ use libtest_mimic::{Completion, Failed, Trial};
 use std::cell::RefCell;
 use std::fmt;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -156,6 +156,25 @@ pub struct Case {
 /// things to do.
 const PATIENCE: u32 = 5;
 
+/// The same for kernels that watch all that they do: these are ten times as slow, some more.
+const MORE_PATIENCE: u32 = 30;
+
+/// What only such kernels have.
+const WATCHERS: [&str; 2] = ["/sys/kernel/debug/kmemleak", "/sys/kernel/debug/kcsan"];
+
+/// Whether the kernel watches all that it does, so that little is done in a second.
+pub fn is_watched() -> bool {
+    WATCHERS.iter().any(|file| Path::new(file).exists())
+}
+
+fn patience() -> u32 {
+    if is_watched() {
+        MORE_PATIENCE
+    } else {
+        PATIENCE
+    }
+}
+
 /// A test with the usual limit of 60 seconds.
 pub fn case(
     name: impl Into<String>,
@@ -172,7 +191,7 @@ pub fn case(
 
 impl Case {
     /// Changes the time that it takes at most, in seconds, on a machine that has little else to do.
-    /// After five times that, it is taken to hang.
+    /// After some times that (see `patience`), it is taken to hang.
     pub fn limit(mut self, seconds: u64) -> Case {
         self.limit = Duration::from_secs(seconds);
         self
@@ -232,7 +251,7 @@ impl Case {
 
     /// Runs it here and now, and judges the kernel log and what it left behind.
     pub fn execute(self, env: Arc<Env>) -> Result<()> {
-        let _deadline = Deadline::arm(&self.name, self.limit * PATIENCE);
+        let _deadline = Deadline::arm(&self.name, self.limit * patience());
         let _stopwatch = Stopwatch(self.name.clone(), Instant::now());
         let ctx = Ctx {
             env,

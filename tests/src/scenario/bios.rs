@@ -269,6 +269,9 @@ fn polled(ctx: &Ctx, target: &'static Target) -> Result<()> {
             let shape = &target.shapes[0];
             let lowers = side.lowers(kind, shape)?;
             let device = side.device(&(shape.table)(&side.target, &lowers))?;
+            // The driver allocates for what was never written, which it must not where it polls.
+            let disk = Disk::open(&device.path(), Mode::Direct)?;
+            disk.write(0, &pattern(1, 0, 128))?;
             let polls = sysfs::file(&device.kernel_name(), "queue/io_poll")?;
             side.note(format!("{name} io_poll"), &polls);
             let done = fio::run(&device.path(), FIO).map(|r| (r.read, r.written));

@@ -2,7 +2,7 @@
 
 //! All that can happen to devices, at once and in no order.
 
-use crate::case::{asked_seconds, case, Case, Ctx};
+use crate::case::{asked_seconds, case, is_watched, Case, Ctx};
 use crate::disk::{Disk, Mode};
 use crate::dm::{Line, MappedDevice, Suspend};
 use crate::fio::Fio;
@@ -32,8 +32,12 @@ pub fn cases(target: &'static Target, stores: bool) -> Vec<Case> {
 
 /// How many seconds a test of races takes.
 pub fn seconds() -> u64 {
-    asked_seconds("RACE_SECONDS").unwrap_or(SECONDS)
+    let usual = if is_watched() { 5 * SECONDS } else { SECONDS };
+    asked_seconds("RACE_SECONDS").unwrap_or(usual)
 }
+
+/// How often each thread does what it does, at least.
+const LEAST: u32 = 4;
 
 /// What the threads share.
 struct Stage {
@@ -71,7 +75,7 @@ fn all_at_once(ctx: &Ctx, target: &'static Target, stores: bool, seconds: u64) -
             "iodepth=8",
             "ioengine=libaio",
             "verify=crc32c",
-            "verify_backlog=64",
+            "verify_backlog=8",
             "verify_fatal=1",
             "time_based=1",
             &runtime,
@@ -87,7 +91,8 @@ fn all_at_once(ctx: &Ctx, target: &'static Target, stores: bool, seconds: u64) -
             let (stage, counts, work) = (&stage, &counts, *work);
             scope.spawn(move || -> Result<()> {
                 let mut rng = fastrand::Rng::with_seed(i as u64);
-                while Instant::now() < stage.end {
+                // A guest that is slow takes longer, but each does something.
+                while Instant::now() < stage.end || counts[i].load(Relaxed) < LEAST {
                     work(stage, &mut rng)?;
                     counts[i].fetch_add(1, Relaxed);
                 }
@@ -111,9 +116,6 @@ fn all_at_once(ctx: &Ctx, target: &'static Target, stores: bool, seconds: u64) -
     if let Some(fio) = fio {
         let report = fio.finish().context("I/O under all of this")?;
         ensure!(report.read > 0 && report.written > 0, "fio: {report:?}");
-    }
-    for (i, count) in counts.iter().enumerate() {
-        ensure!(count.load(Relaxed) > 3, "thread {i} did next to nothing");
     }
     ctx.take_log(PROVOKED).map(drop)
 }
