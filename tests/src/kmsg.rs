@@ -4,10 +4,11 @@
 
 use anyhow::{bail, Context, Result};
 use regex::Regex;
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 
 /// Lines that no test may provoke, whatever it does.
 static FATAL: LazyLock<Regex> = LazyLock::new(|| {
@@ -54,8 +55,28 @@ pub enum Verdict {
     Fatal,
 }
 
+/// What was judged before: a fuzzer has the same said over and over, and the expressions take longer than
+/// what it does.
+static JUDGED: LazyLock<Mutex<HashMap<String, Verdict>>> = LazyLock::new(Mutex::default);
+
+/// How many lines are remembered.
+const MOST_JUDGED: usize = 4096;
+
 /// Judges one line of the log, without its prefix.
 pub fn judge(line: &str) -> Verdict {
+    let mut judged = JUDGED.lock().unwrap_or_else(|e| e.into_inner());
+    if let Some(verdict) = judged.get(line) {
+        return *verdict;
+    }
+    if judged.len() == MOST_JUDGED {
+        judged.clear();
+    }
+    let verdict = judge_anew(line);
+    judged.insert(line.to_owned(), verdict);
+    verdict
+}
+
+fn judge_anew(line: &str) -> Verdict {
     if FATAL.is_match(line) {
         Verdict::Fatal
     } else if OURS.is_match(line) && !ROUTINE.is_match(line) {
@@ -85,7 +106,7 @@ fn forget_other_races(lines: Vec<String>) -> Vec<String> {
     let mut left = Vec::new();
     let mut lines = lines.into_iter();
     while let Some(line) = lines.next() {
-        if !begin.is_match(&line) {
+        if !line.starts_with("BUG") || !begin.is_match(&line) {
             left.push(line);
             continue;
         }

@@ -231,6 +231,83 @@ pub fn device_mapper(control: &File, command: u32, request: &DmRequest) -> io::R
     })
 }
 
+/// Memory for ioctls that do not say truly how long they are: what it is given lies at the end of it,
+/// and behind that is no memory, as far as device-mapper would look.
+pub struct Fenced(*mut nix::libc::c_void);
+
+impl Fenced {
+    /// How much can be given.
+    pub const ROOM: usize = 1 << 20;
+    /// Twice as much as `data_size` may be.
+    const FENCE: usize = 2 << 30;
+
+    /// Maps it.
+    pub fn new() -> io::Result<Fenced> {
+        use nix::libc;
+        // SAFETY: the address is left to the kernel, so no other mapping is touched.
+        let all = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                Self::ROOM + Self::FENCE,
+                libc::PROT_NONE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        if all == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let fenced = Fenced(all);
+        // SAFETY: this is the beginning of what was just mapped, and nobody else knows of it.
+        let done = unsafe { libc::mprotect(all, Self::ROOM, libc::PROT_READ | libc::PROT_WRITE) };
+        match done {
+            0 => Ok(fenced),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Issues an ioctl of device-mapper, and puts into `bytes` what became of them.
+    ///
+    /// # Panics
+    /// If the code is another driver's, or there are too many bytes.
+    pub fn device_mapper(
+        &mut self,
+        control: &File,
+        code: u32,
+        bytes: &mut [u8],
+    ) -> io::Result<i32> {
+        assert!(
+            (code >> 8) & 0xff == DM_IOCTL,
+            "not an ioctl of device-mapper"
+        );
+        let start = Self::ROOM.checked_sub(bytes.len()).expect("too many bytes");
+        // SAFETY: `start` is at most the length of the mapping.
+        let at = unsafe { self.0.cast::<u8>().add(start) };
+        // SAFETY: the mapping has `bytes.len()` bytes that can be written from `at` on, and is
+        // nowhere borrowed.
+        unsafe { at.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        // SAFETY: device-mapper touches memory from `at` on, upwards, as far as `data_size` says, and
+        // refuses more than 1 GiB. All of that is in this mapping: where it may not be written, the
+        // call fails.
+        let ret = unsafe { nix::libc::ioctl(control.as_raw_fd(), code.into(), at) };
+        let result = match ret {
+            0.. => Ok(ret),
+            _ => Err(io::Error::last_os_error()),
+        };
+        // SAFETY: as above, the other way.
+        unsafe { at.copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
+        result
+    }
+}
+
+impl Drop for Fenced {
+    fn drop(&mut self) {
+        // SAFETY: this is what `new` mapped, and nothing borrows from it.
+        unsafe { nix::libc::munmap(self.0, Self::ROOM + Self::FENCE) };
+    }
+}
+
 /// `SG_IO` with a command that reads: at most `len` bytes of data.
 pub fn scsi_read_command(file: &File, command: &[u8], len: usize) -> io::Result<Vec<u8>> {
     const SG_IO: u64 = 0x2285;

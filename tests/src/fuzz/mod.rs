@@ -21,6 +21,7 @@ mod generate;
 mod io;
 mod mutate;
 mod pool;
+pub mod raw;
 mod shrink;
 mod tokens;
 

@@ -16,11 +16,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod pool;
+mod raw;
 mod self_test;
 mod state;
 
 /// How many tables are tried unless `ROUNDS` says otherwise.
 pub const ROUNDS: u64 = 500;
+
+/// An ioctl takes far less time than a table: so many of them are tried instead of one.
+const RAWS_PER_ROUND: u64 = 20;
 
 /// The seed unless `SEED` says otherwise: always the same, so that a run that
 /// failed fails again.
@@ -46,6 +50,11 @@ pub fn cases(seed: Seed, rounds: u64) -> Vec<Case> {
     vec![
         case("fuzz::finds_what_differs", self_test::run).limit(180),
         case("fuzz::tables", move |ctx| tables(ctx, seed, rounds)).limit(180 + rounds / 10),
+        case("fuzz::ioctls_that_differ", raw::finds_what_differs),
+        case("fuzz::ioctls", move |ctx| {
+            raw::run(ctx, seed, rounds.saturating_mul(RAWS_PER_ROUND))
+        })
+        .limit(180 + rounds / 5),
     ]
 }
 
