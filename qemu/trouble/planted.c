@@ -169,9 +169,13 @@ static void object_in_use(void)
 static void scatterlist(void)
 {
 	struct scatterlist list[1] = {};
+	struct page *page;
 
-	/* Never initialised. */
-	(void)sg_page(list);
+	/* A link to another list has no page. */
+	list[0].page_link = SG_CHAIN;
+	OPTIMIZER_HIDE_VAR(list[0].page_link);
+	page = sg_page(list);
+	OPTIMIZER_HIDE_VAR(page);
 }
 
 static int __init trouble_init(void)
