@@ -212,9 +212,10 @@ make_cache() {
 selection_file() {
     local recipe=$QEMU_DIR/kernels/$KERNEL
     [[ -r $recipe ]] || die "there is no kernel called '$KERNEL'" "KERNEL is one of: $(cd "$QEMU_DIR/kernels" && echo *)"
-    printf '%s/selected-%s-%s' "$DM_RUST_CACHE" "$KERNEL" \
-        "$(cat "$recipe" "$QEMU_DIR"/{packages,select-kernel,setup-root,setup-kernel} "$QEMU_DIR"/configs/* | sha256sum |
-            cut -c 1-12)"
+    local config parts=("$recipe" "$QEMU_DIR"/{packages,select-kernel,setup-root,setup-kernel})
+    config=$(sed -n 's/^CONFIG=//p' "$recipe")
+    [[ -z $config ]] || parts+=("$QEMU_DIR/configs/$config" "$QEMU_DIR/configs/base")
+    printf '%s/selected-%s-%s' "$DM_RUST_CACHE" "$KERNEL" "$(cat "${parts[@]}" | sha256sum | cut -c 1-12)"
 }
 
 # What select-kernel found: sets SUITE, RELEASE, VERSION, SOURCE, ROOT_KEY, KERNEL_KEY, PACKAGES,
