@@ -158,7 +158,9 @@ macro_rules! module_aliases {
             const NAMES: Option<&$crate::dm::Names> = <$list as $crate::dm::TargetList>::NAMES;
             const LEN: usize = $crate::dm::aliases_len(NAMES);
 
-            #[used]
+            // As in `module!`: what the linker is told to keep is in a section of its own, and of two
+            // with this name, modpost reads one.
+            #[used(compiler)]
             #[link_section = ".modinfo"]
             static ALIASES: [u8; LEN] = $crate::dm::alias_bytes(NAMES);
         };
