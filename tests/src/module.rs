@@ -2,10 +2,11 @@
 
 //! Loads and unloads the module under test.
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -92,6 +93,20 @@ impl Module {
 fn delete(name: &CStr) -> Result<(), Errno> {
     const O_NONBLOCK: i32 = 0o4000;
     rustix::system::delete_module(name, O_NONBLOCK)
+}
+
+/// Where the code of a module is that is loaded: from its first address to the one after its last.
+pub fn code(name: &str) -> Result<Range<u64>> {
+    let modules = fs::read_to_string("/proc/modules")?;
+    let mut lines = modules.lines().map(|l| l.split(' '));
+    let start = lines.find_map(|mut l| (l.next() == Some(name)).then(|| l.nth(4))?);
+    let start = start.with_context(|| format!("{name} is not loaded"))?;
+    let start = u64::from_str_radix(start.trim_start_matches("0x"), 16)?;
+    let size: u64 = fs::read_to_string(format!("/sys/module/{name}/coresize"))?
+        .trim()
+        .parse()?;
+    ensure!(start > 0, "the kernel does not tell where {name} is");
+    Ok(start..start + size)
 }
 
 /// Loads a module of the kernel's own with its dependencies, as `modprobe`.

@@ -47,7 +47,6 @@ fn enable_dax() -> Result<()> {
     set("drivers/nd_pmem/unbind".to_owned(), "namespace0.0")?;
     for (attribute, value) in [
         ("mode", "ram"),
-        ("align", "2097152"),
         ("uuid", "8f5e9a52-5f0c-4f0e-9c55-6b1d35c7a1d0"),
         ("namespace", "namespace0.0"),
     ] {

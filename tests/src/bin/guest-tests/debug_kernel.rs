@@ -19,6 +19,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
+mod anywhere;
+
 /// Says how many sites that could fail the thread is to pass before one does; what is read is what
 /// is left of that, and nothing when one has failed.
 const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
@@ -42,6 +44,11 @@ impl FailNth {
         Ok(std::str::from_utf8(&text[..len])?.trim().parse()?)
     }
 }
+
+/// Where is set which allocations fail.
+const FAIL_SLABS: &str = "/sys/kernel/debug/failslab";
+const FAIL_PAGES: &str = "/sys/kernel/debug/fail_page_alloc";
+
 const LEAKS: &str = "/sys/kernel/debug/kmemleak";
 
 /// Nothing passes as many sites.
@@ -67,6 +74,7 @@ pub fn cases() -> Vec<Case> {
             }));
         }
     }
+    cases.extend(anywhere::cases());
     if Path::new(LEAKS).exists() {
         cases.push(
             case("kernel::nothing_has_leaked", no_leaks)
@@ -111,14 +119,18 @@ fn each_site_with(known: &[Errno], mut attempt: impl FnMut() -> io::Result<()>) 
     anyhow::bail!("more than {MOST_SITES} sites")
 }
 
+/// What fails: also what may wait, and pages, single ones too; without a trace in the log for each.
+fn quiet() -> Result<Vec<Setting>> {
+    let mut settings = vec![Setting::new(format!("{FAIL_PAGES}/min-order"), "0")?];
+    for dir in [FAIL_SLABS, FAIL_PAGES] {
+        settings.push(Setting::new(format!("{dir}/ignore-gfp-wait"), "N")?);
+        settings.push(Setting::new(format!("{dir}/verbose"), "0")?);
+    }
+    Ok(settings)
+}
+
 fn allocations_fail(ctx: &Ctx, target: &Target, shape: &Shape) -> Result<()> {
-    // Also those that may wait, and pages; without a trace in the log for each.
-    let _settings = [
-        Setting::new("/sys/kernel/debug/failslab/ignore-gfp-wait", "N")?,
-        Setting::new("/sys/kernel/debug/failslab/verbose", "0")?,
-        Setting::new("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N")?,
-        Setting::new("/sys/kernel/debug/fail_page_alloc/verbose", "0")?,
-    ];
+    let _settings = quiet()?;
     let lowers = (0..shape.lowers).map(|_| Kind::Ram.make());
     let lowers = lowers.collect::<Result<Vec<Lower>>>()?;
     each_call(ctx, target, shape, &lowers)?;
