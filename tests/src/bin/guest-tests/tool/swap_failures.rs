@@ -7,7 +7,7 @@ use anyhow::{ensure, Context, Result};
 use dm_rust_tests::case::{case, Case, Ctx};
 use dm_rust_tests::disk::{pattern, Disk, Mode};
 use dm_rust_tests::lower::{self, Lower};
-use dm_rust_tests::wait;
+use dm_rust_tests::{sysfs, wait};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -37,6 +37,9 @@ const NAME: &str = "dmr-swapped";
 const SECTORS: u64 = 4096;
 /// More requests than a swap makes.
 const MOST: usize = 60;
+
+/// The request that exchanges the tables, as `/proc/PID/syscall` has it.
+const DM_DEV_SUSPEND: &str = " 0xc138fd06 ";
 
 /// A device that is swapped, with data on it, and `dmrs` under strace, which meddles with its
 /// requests.
@@ -242,6 +245,23 @@ fn on_another(tool: &Tool<'_>, lower: &Lower) -> Result<String> {
     dmsetup(&["table", NAME])
 }
 
+/// Waits until the write hangs that was sent to the device while the one below is suspended.
+fn until_it_hangs() -> Result<()> {
+    let disk = field(NAME, "blkdevname")?;
+    wait::until_true("a write that hangs below", || {
+        let in_flight = sysfs::file(disk.trim(), "inflight")?;
+        Ok(in_flight.split_whitespace().nth(1) == Some("1"))
+    })
+}
+
+/// Waits until a swap is in the request that exchanges the tables. It has loaded its table then.
+fn until_it_exchanges(swap: &Child) -> Result<()> {
+    let syscall = format!("/proc/{}/syscall", swap.id());
+    wait::until_true("the exchange", || {
+        Ok(fs::read_to_string(&syscall)?.contains(DM_DEV_SUSPEND))
+    })
+}
+
 /// The device below shrinks between the load and the exchange: the kernel drops the new table,
 /// and leaves the device suspended with the old one.
 fn refused_while_exchanging(ctx: &Ctx) -> Result<()> {
@@ -249,32 +269,29 @@ fn refused_while_exchanging(ctx: &Ctx) -> Result<()> {
     let lower = lower::ram()?;
     let tool = Tool::new(ctx, &[NAME, "dmr-below"])?;
     let before = on_another(&tool, &lower)?;
-    let bench = Bench {
-        tool: &tool,
-        directory: TempDir::new()?,
-        before: before.clone(),
-        after: before.replace(" linear ", " rust-linear "),
-    };
-    // Which of the requests exchanges the tables.
-    ensure!(
-        bench.swap("delay_enter=1", 1)?.status.success(),
-        "not swapped"
-    );
-    let requests = bench.requests()?;
-    let resume = requests
-        .iter()
-        .position(|request| request.contains("DM_DEV_SUSPEND"));
-    let resume = resume.context("no DM_DEV_SUSPEND")? + 1;
-    bench.back()?;
-
-    let child = bench.start("delay_enter=2000000", resume)?;
-    wait::until_true("the load of a table", || {
-        Ok(field(NAME, "attr")?.contains('I'))
+    let disk = disk()?;
+    dmsetup(&["suspend", "dmr-below"])?;
+    let out = thread::scope(|scope| -> Result<Output> {
+        let writer = scope.spawn(|| disk.write(0, &pattern(7, 0, 8)));
+        let loaded = || -> Result<Child> {
+            until_it_hangs()?;
+            let child = tool
+                .command(&["swap", NAME, "--to", "rust"])
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()?;
+            until_it_exchanges(&child)?;
+            let small = format!("0 {} linear {} 0", SECTORS / 2, lower.devno());
+            dmsetup(&["load", "dmr-below", "--table", &small])?;
+            Ok(child)
+        };
+        let child = loaded();
+        // It is small before the write is let go, and the exchange waits for that.
+        dmsetup(&["resume", "dmr-below"])?;
+        writer.join().expect("it does not panic")?;
+        Ok(child?.wait_with_output()?)
     })?;
-    let small = format!("0 {} linear {} 0", SECTORS / 2, lower.devno());
-    dmsetup(&["load", "dmr-below", "--table", &small])?;
-    dmsetup(&["resume", "dmr-below"])?;
-    let out = child.wait_with_output()?;
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
     ensure!(
         out.status.code() == Some(1),
@@ -287,7 +304,7 @@ fn refused_while_exchanging(ctx: &Ctx) -> Result<()> {
     let full = format!("0 {SECTORS} linear {} 0", lower.devno());
     dmsetup(&["load", "dmr-below", "--table", &full])?;
     dmsetup(&["resume", "dmr-below"])?;
-    bench.expect_untouched()?;
+    disk.expect_pattern(0, 7, 0, SECTORS)?;
     let log = ctx.take_log("too small for target")?;
     ensure!(!log.is_empty(), "the kernel has not refused");
     ctx.take_log("^device-mapper: ")?;
@@ -305,15 +322,17 @@ fn while_waiting(ctx: &Ctx, end: impl FnOnce(&mut Child) -> Result<()>) -> Resul
     thread::scope(|scope| -> Result<()> {
         let writer = scope.spawn(|| disk.write(0, &pattern(7, 0, 8)));
         let held = || -> Result<()> {
-            // Until the write hangs below.
-            thread::sleep(Duration::from_millis(300));
+            until_it_hangs()?;
             let mut child = tool
                 .command(&["swap", NAME, "--to", "rust"])
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()?;
-            thread::sleep(Duration::from_millis(700));
-            ensure!(child.try_wait()?.is_none(), "it did not wait");
+            if let Err(error) = until_it_exchanges(&child) {
+                child.kill()?;
+                child.wait()?;
+                return Err(error);
+            }
             end(&mut child)
         };
         let result = held();
