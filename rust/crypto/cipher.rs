@@ -352,8 +352,12 @@ impl<T: Transform> Request<'_, T> {
                 (0, 0)
             }
             Some(tag) => {
-                // SAFETY: The associated data lie in the block, which stays for the call.
-                let assoc = unsafe { SegmentMut::of_kmalloc(self.assoc()) };
+                let assoc = self.assoc();
+                // There is at most a page.
+                let (start, assoc_len) = (assoc.as_mut_ptr(), assoc.len() as u32);
+                // SAFETY: The associated data lie in the block, which stays for the call, and which
+                // nobody else uses.
+                let assoc = unsafe { SegmentMut::of_kmalloc(start, assoc_len) };
 
                 // C does not expect empty pieces between others.
                 if assoc.len() == 0 || len == 0 || tag.len() == 0 {
@@ -553,8 +557,10 @@ impl<T: Transform> Request<'_, T> {
             .get_mut(at..)
             .and_then(|to| to.get_mut(..len))
             .ok_or(EINVAL)?;
-        // SAFETY: This lies in the block, which stays for the call.
-        let dst = unsafe { SegmentMut::of_kmalloc(to) };
+        // There is at most a page.
+        let (start, len) = (to.as_mut_ptr(), to.len() as u32);
+        // SAFETY: This lies in the block, which stays for the call, and which nobody else uses.
+        let dst = unsafe { SegmentMut::of_kmalloc(start, len) };
         // SAFETY: The page of zeroes is always there. It is only read.
         let src = unsafe { Segment::new(bindings::dm_rust_helper_zero_page(), 0, dst.len()) };
 

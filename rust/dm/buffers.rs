@@ -17,7 +17,7 @@ use crate::{
 };
 use core::{
     ptr::NonNull,
-    sync::atomic::{AtomicPtr, AtomicUsize, Ordering},
+    sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering},
 };
 use kernel::{
     alloc::KVec,
@@ -691,12 +691,32 @@ impl<'ti> DoneBuffer<'ti> {
 }
 
 /// The integrity tags of one bio.
-pub enum Tags<'p> {
-    /// Memory of their own.
-    Own(KVec<u8>),
-    /// The beginning of a block of a pool.
-    Pooled(PoolBox<'p>, u32),
+///
+/// Those who work on parts of the bio at the same time share them. So there is never a reference to
+/// plain bytes: ciphers get an address, and code gets atomics.
+///
+/// # Invariants
+///
+/// `start` points to `len` initialised bytes of `kmalloc`, which belong to `_memory` and are used by
+/// nothing but this.
+pub struct Tags<'p> {
+    start: NonNull<u8>,
+    len: u32,
+    _memory: Memory<'p>,
 }
+
+/// What the tags of a bio lie in.
+enum Memory<'p> {
+    /// Memory of their own.
+    Own(#[expect(dead_code)] KVec<u8>),
+    /// The beginning of a block of a pool.
+    Pooled(#[expect(dead_code)] PoolBox<'p>),
+}
+
+// SAFETY: Memory belongs to no thread.
+unsafe impl Send for Tags<'_> {}
+// SAFETY: What is shared are atomics.
+unsafe impl Sync for Tags<'_> {}
 
 impl<'p> Tags<'p> {
     /// Memory for `len` bytes of tags, if there is any without trying hard.
@@ -706,39 +726,50 @@ impl<'p> Tags<'p> {
         let flags = kernel::alloc::flags::GFP_NOWAIT;
 
         bytes.resize(len as usize, 0, flags).ok()?;
-        Some(Self::Own(bytes))
+        // INVARIANT: The vector is that long, is not moved in memory with its owner, and is not used
+        // otherwise. If it is empty there are no bytes.
+        Some(Self {
+            start: NonNull::new(bytes.as_mut_ptr())?,
+            len,
+            _memory: Memory::Own(bytes),
+        })
     }
 
     /// A block of `pool`, of which `len` bytes are used. Waits for one.
     pub fn pooled(pool: &'p Pool, len: u32) -> Option<Self> {
-        let block = pool.take(true)?;
+        let mut block = pool.take(true)?;
 
-        (len as usize <= block.len()).then_some(Self::Pooled(block, len))
+        // INVARIANT: The block is long enough, initialised, and stays where it is.
+        (len as usize <= block.len()).then(|| Self {
+            start: NonNull::from(&mut *block).cast(),
+            len,
+            _memory: Memory::Pooled(block),
+        })
     }
 
     /// The tags.
-    pub fn bytes(&mut self) -> &mut [u8] {
-        match self {
-            Self::Own(bytes) => bytes,
-            Self::Pooled(block, len) => {
-                let len = *len as usize;
+    pub fn bytes(&self) -> &[AtomicU8] {
+        let start = self.start.as_ptr().cast::<AtomicU8>();
 
-                block.get_mut(..len).unwrap_or_default()
-            }
-        }
+        // SAFETY: By the type invariants they are there, and nobody else has a reference to them.
+        // Ciphers and the device below use them from C.
+        unsafe { core::slice::from_raw_parts(start, self.len as usize) }
     }
 
     /// The tag of `len` bytes from `at` on, for a cipher; not if it is empty.
-    pub fn segment(&mut self, at: usize, len: usize) -> Option<crate::mem::SegmentMut<'_>> {
-        let bytes = self.bytes().get_mut(at..)?.get_mut(..len)?;
+    pub fn segment(&self, at: usize, len: usize) -> Option<crate::mem::SegmentMut<'_>> {
+        let bytes = self.bytes().get(at..)?.get(..len)?;
 
         // No bytes may be nowhere, and no memory of `kmalloc`.
         if bytes.is_empty() {
             return None;
         }
+        // SAFETY: They begin within the memory.
+        let start = unsafe { self.start.as_ptr().add(at) };
 
-        // SAFETY: Both kinds are memory of `kmalloc`, borrowed as long as the segment.
-        Some(unsafe { crate::mem::SegmentMut::of_kmalloc(bytes) })
+        // SAFETY: Both kinds are memory of `kmalloc`, borrowed as long as the segment. By the type
+        // invariants they are used as atomics only. There are no more than `self.len`.
+        Some(unsafe { crate::mem::SegmentMut::of_kmalloc(start, bytes.len() as u32) })
     }
 
     /// Gives a bio these tags.
@@ -747,16 +778,13 @@ impl<'p> Tags<'p> {
     ///
     /// They stay until the bio has completed, and nobody uses them until then.
     pub(super) unsafe fn add_to(&mut self, bio: NonNull<bindings::bio>) -> Result {
-        let bytes = self.bytes();
-        let len = u32::try_from(bytes.len()).map_err(|_| ENOMEM)?;
-
         // As in `segment`.
-        if len == 0 {
+        if self.len == 0 {
             return Err(EINVAL);
         }
+        let start = self.start.as_ptr().cast();
+
         // SAFETY: The bio is new, and the tags are memory of `kmalloc`, which stays.
-        to_result(unsafe {
-            bindings::dm_rust_helper_add_integrity(bio.as_ptr(), bytes.as_mut_ptr().cast(), len)
-        })
+        to_result(unsafe { bindings::dm_rust_helper_add_integrity(bio.as_ptr(), start, self.len) })
     }
 }

@@ -134,17 +134,17 @@ impl<'a> SegmentMut<'a> {
     ///
     /// # Safety
     ///
-    /// `bytes` came from `kmalloc`, and stay for `'a`, untouched by Rust code while the segment is
-    /// used. There are fewer than 4 GiB.
-    pub(crate) unsafe fn of_kmalloc(bytes: &mut [u8]) -> Self {
+    /// The `len` bytes from `start` on came from `kmalloc`, and stay for `'a`. Rust code touches them
+    /// meanwhile, if at all, as atomics.
+    pub(crate) unsafe fn of_kmalloc(start: *mut u8, len: u32) -> Self {
         // SAFETY: The address is one of the kernel's linear map, as the caller says.
-        let page = unsafe { bindings::dm_rust_helper_virt_to_page(bytes.as_ptr().cast()) };
-        let offset = bytes.as_ptr() as usize % kernel::page::PAGE_SIZE;
+        let page = unsafe { bindings::dm_rust_helper_virt_to_page(start.cast()) };
+        let offset = start as usize % kernel::page::PAGE_SIZE;
 
         // SAFETY: The memory is there, as the caller says; `kmalloc` gives pages that follow each
         // other.
-        let segment = unsafe { Segment::new(page, offset as u32, bytes.len() as u32) };
-        // SAFETY: It is borrowed to be written.
+        let segment = unsafe { Segment::new(page, offset as u32, len) };
+        // SAFETY: Memory of `kmalloc` may be written.
         unsafe { Self::new(segment) }
     }
 

@@ -7,7 +7,7 @@ use crate::{
     dm::Tags,
 };
 
-fn call(request: &mut Request<'_, Skcipher>, mut tags: Tags<'_>) {
+fn call(request: &mut Request<'_, Skcipher>, tags: Tags<'_>) {
     let Some(segment) = tags.segment(0, 16) else {
         return;
     };

@@ -12,6 +12,7 @@ use crate::{
     dm::{self, prelude::*, Data, Tags},
     mem::{Segment, SegmentMut},
 };
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// Why data could not be converted.
 pub(crate) enum Failure {
@@ -27,7 +28,8 @@ pub(crate) enum Failure {
 pub(crate) struct Conversion<'a, 'p> {
     pub(crate) writing: bool,
     pub(crate) data: Data<'a>,
-    pub(crate) tags: Option<&'a mut Tags<'p>>,
+    /// The tags of the bio, and where in them those of the data begin, in bytes.
+    pub(crate) tags: Option<(&'a Tags<'p>, usize)>,
     /// Where the data lie on the target.
     pub(crate) sector: Sector,
     /// Whether to wait for memory.
@@ -129,15 +131,11 @@ impl CryptTarget<'_> {
         let step = u64::from(self.sector_size >> 9);
         let last_key = cipher.transforms().len().wrapping_sub(1);
         let mut sector = conversion.sector.wrapping_add(self.iv_offset);
-        let mut tag_at = 0;
+        let mut tag = conversion.tags.map(|(tags, at)| Tag { tags, at });
 
         while conversion.data.left() > 0 {
             let taken = conversion.data.take(self.sector_size);
             let (src, dst) = taken.ok_or(Failure::Io)?;
-            let tag = conversion
-                .tags
-                .as_mut()
-                .map(|tags| Tag { tags, at: tag_at });
             // The number of keys is a power of two.
             let key = sector as usize & last_key;
             let one = One {
@@ -149,7 +147,7 @@ impl CryptTarget<'_> {
                 aead,
             };
 
-            match self.convert_one(&mut request, iv, &one, tag) {
+            match self.convert_one(&mut request, iv, &one, tag.as_ref()) {
                 Ok(()) => {}
                 Err(e) if not_authentic(e) => {
                     return Err(Failure::Tampered(sector.wrapping_sub(self.iv_offset)));
@@ -157,7 +155,9 @@ impl CryptTarget<'_> {
                 Err(_) => return Err(Failure::Io),
             }
             sector = sector.wrapping_add(step);
-            tag_at = tag_at.wrapping_add(self.tuple_size);
+            if let Some(tag) = &mut tag {
+                tag.at = tag.at.wrapping_add(self.tuple_size);
+            }
             if conversion.yields {
                 dm::cond_resched();
             }
@@ -171,7 +171,7 @@ impl CryptTarget<'_> {
         request: &mut Request<'_, T>,
         iv: Option<&Iv>,
         one: &One<'_>,
-        mut tag: Option<Tag<'_, '_>>,
+        tag: Option<&Tag<'_, '_>>,
     ) -> Result {
         let number = self.iv_number(one.sector);
         let at = SectorAt {
@@ -181,19 +181,23 @@ impl CryptTarget<'_> {
         let mut src = one.src;
 
         if let Some(iv) = iv {
-            match &mut tag {
+            match tag {
                 // What was written beside the data is the IV of what is read.
                 Some(tag) if self.integrity_iv_size != 0 && !one.writing => {
                     let stored = tag.part(self.integrity_tag_size, self.integrity_iv_size)?;
 
-                    copy(request.iv(), stored);
+                    for (to, from) in request.iv().iter_mut().zip(stored) {
+                        *to = from.load(Relaxed);
+                    }
                 }
                 _ => {
                     iv.fill(request, &at, &src, one.writing)?;
-                    if let Some(tag) = tag.as_mut().filter(|_| self.integrity_iv_size != 0) {
+                    if let Some(tag) = tag.filter(|_| self.integrity_iv_size != 0) {
                         let stored = tag.part(self.integrity_tag_size, self.integrity_iv_size)?;
 
-                        copy(stored, request.iv());
+                        for (to, from) in stored.iter().zip(request.iv()) {
+                            to.store(*from, Relaxed);
+                        }
                     }
                 }
             }
@@ -215,7 +219,7 @@ impl CryptTarget<'_> {
         };
 
         if one.aead {
-            self.authenticate(request, one, &mut call, tag.as_mut().ok_or(EIO)?)?;
+            self.authenticate(request, one, &mut call, tag.ok_or(EIO)?)?;
         } else {
             request.run(&call)?;
         }
@@ -231,7 +235,7 @@ impl CryptTarget<'_> {
         request: &mut Request<'_, T>,
         one: &One<'_>,
         call: &mut Call<'_>,
-        tag: &mut Tag<'_, '_>,
+        tag: &Tag<'_, '_>,
     ) -> Result {
         let number = one.sector.wrapping_sub(self.iv_offset);
 
@@ -253,8 +257,9 @@ impl CryptTarget<'_> {
         if one.writing {
             let used = self.integrity_tag_size.wrapping_add(self.integrity_iv_size);
 
-            tag.part(used, self.tuple_size.saturating_sub(used))?
-                .fill(0);
+            for byte in tag.part(used, self.tuple_size.saturating_sub(used))? {
+                byte.store(0, Relaxed);
+            }
         }
         Ok(())
     }
@@ -274,17 +279,17 @@ struct One<'a> {
 
 /// The tag of one sector.
 struct Tag<'a, 'p> {
-    tags: &'a mut Tags<'p>,
+    tags: &'a Tags<'p>,
     at: usize,
 }
 
 impl Tag<'_, '_> {
-    fn part(&mut self, start: usize, len: usize) -> Result<&mut [u8]> {
+    fn part(&self, start: usize, len: usize) -> Result<&[AtomicU8]> {
         self.tags
             .bytes()
-            .get_mut(self.at..)
-            .and_then(|tag| tag.get_mut(start..))
-            .and_then(|tag| tag.get_mut(..len))
+            .get(self.at..)
+            .and_then(|tag| tag.get(start..))
+            .and_then(|tag| tag.get(..len))
             .ok_or(EIO)
     }
 }

@@ -40,6 +40,8 @@ struct Parts {
     /// Those that there was no memory for, a bit for each.
     put_off: AtomicU32,
     failed: AtomicBool,
+    /// Whether something did not seem authentic.
+    tampered: AtomicBool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -153,28 +155,24 @@ impl<'ti> CryptTarget<'ti> {
         rest: Option<Sector>,
     ) -> bool {
         let (first, count) = (bio.sector(), bio.nr_sectors());
-        let large = count >= Sector::from(spread::CUT);
-        let in_parts = self.tag_pool.is_none();
         // Where the data come later another CPU decrypts them in any case. Who writes a long bio
         // takes part.
         let may = if writing {
-            !(large && in_parts)
+            count < Sector::from(spread::CUT)
         } else {
             self.lower_is_synchronous
         };
 
-        // Who has more of a long bio to submit is not waiting for this piece.
-        may && self.may_spread(writing)
-            && (self.spread.is_for_other(first, count, rest)
-                || writing && large && rest.is_some() && self.spread.is_for_idle_cpu(count))
+        may && self.may_spread(writing) && self.spread.is_for_other(first, count, rest)
     }
 
     /// Works on a bio in parts, if it is large and CPUs have nothing to do.
     #[inline]
     fn has_parts(&self, bio: &mut CryptBio<'_, 'ti>, writing: bool) -> bool {
         let size = bio.size();
+        let again = bio.data().again.is_some();
 
-        if size < spread::CUT << 9 || self.tag_pool.is_some() || !self.may_spread(writing) {
+        if size < spread::CUT << 9 || again || !self.may_spread(writing) {
             return false;
         }
         let count = self.spread.begin_parts(bio.nr_sectors());
@@ -197,12 +195,18 @@ impl<'ti> CryptTarget<'ti> {
     fn do_part(&self, bio: &CryptBio<'_, 'ti>, number: u32, wait: bool) -> Result<(), Failure> {
         let Io {
             sector,
+            tags,
             buffer,
             parts,
             ..
         } = bio.data();
         let start = number.wrapping_mul(parts.len);
+        let sectors = start.checked_div(self.sector_size).unwrap_or(0) as usize;
+        let keyed = self.keyed.get(bio);
         let data = match buffer {
+            Some(buffer) if keyed.is_in_place() => {
+                Data::InPlace(buffer.cursor_mut().range(start, parts.len))
+            }
             Some(buffer) => Data::Apart(
                 bio.cursor().range(start, parts.len),
                 buffer.cursor_mut().range(start, parts.len),
@@ -215,11 +219,13 @@ impl<'ti> CryptTarget<'ti> {
         };
 
         self.convert(
-            self.keyed.get(bio),
+            keyed,
             Conversion {
                 writing: buffer.is_some(),
                 data,
-                tags: None,
+                tags: tags
+                    .as_ref()
+                    .map(|tags| (tags, sectors.wrapping_mul(self.tuple_size))),
                 sector: sector.wrapping_add(Sector::from(start >> 9)),
                 wait,
                 yields: wait,
@@ -230,14 +236,27 @@ impl<'ti> CryptTarget<'ti> {
     /// Works on the parts that were put off.
     fn do_put_off<'call>(&self, bio: CryptBio<'call, 'ti>) -> Fate<'call> {
         let put_off = bio.data().parts.put_off.load(Relaxed);
-        let mut numbers =
+        let numbers =
             (0..bio.data().parts.count).filter(|number| put_off & 1u32.wrapping_shl(*number) != 0);
 
-        if numbers.all(|number| self.do_part(&bio, number, true).is_ok()) {
-            self.finish_parts(bio)
-        } else {
-            bio.end(Status::IOERR)
+        for number in numbers {
+            match self.do_part(&bio, number, true) {
+                Ok(()) => {}
+                Err(Failure::Tampered(_)) => return self.tampered_in_parts(bio),
+                Err(_) => return bio.end(Status::IOERR),
+            }
         }
+        self.finish_parts(bio)
+    }
+
+    /// Reads a bio again of which a part did not seem authentic. What comes is looked at as a whole,
+    /// sector by sector.
+    fn tampered_in_parts<'call>(&self, mut bio: CryptBio<'call, 'ti>) -> Fate<'call> {
+        if bio.data().buffer.is_some() {
+            return bio.end(Status::PROTECTION);
+        }
+        bio.data_mut().step = Step::ReadAgain;
+        bio.queue(self.io_queue)
     }
 
     fn finish_parts<'call>(&self, mut bio: CryptBio<'call, 'ti>) -> Fate<'call> {
@@ -356,7 +375,6 @@ impl<'ti> CryptTarget<'ti> {
 
     fn decrypt<'call>(&self, mut bio: CryptBio<'call, 'ti>, place: Where) -> Fate<'call> {
         let sector = bio.data().sector;
-        let mut tags = bio.data_mut().tags.take();
         let again = bio.data_mut().again.take();
         let data = match &again {
             Some(again) => Some(again.cursor_mut()),
@@ -371,7 +389,7 @@ impl<'ti> CryptTarget<'ti> {
             Conversion {
                 writing: false,
                 data: Data::InPlace(data),
-                tags: tags.as_mut(),
+                tags: bio.data().tags.as_ref().map(|tags| (tags, 0)),
                 sector,
                 // Whoever completes the bio below may not be allowed to sleep.
                 wait: place == Where::Queue && !dm::in_interrupt(),
@@ -379,7 +397,6 @@ impl<'ti> CryptTarget<'ti> {
             },
         );
 
-        bio.data_mut().tags = tags;
         match result {
             Ok(()) => {
                 if let Some(again) = again {
@@ -424,20 +441,18 @@ impl<'ti> CryptTarget<'ti> {
                 bio.queue(self.crypt_queue)
             };
         };
+        let in_place = self.keyed.get(&bio).is_in_place();
+
+        if in_place {
+            buffer.copy_from(&bio);
+        }
         if place == Where::Quick && bio.data().from.is_none() && self.has_parts(&mut bio, true) {
             let count = bio.data().parts.count;
 
             bio.data_mut().buffer = Some(buffer);
             return bio.in_parts(self.writes, count);
         }
-        let mut tags = bio.data_mut().tags.take();
         let keyed = self.keyed.get(&bio);
-        let in_place = matches!(keyed.cipher, Kind::Aead(_));
-
-        if in_place {
-            // What is authenticated must not change meanwhile, and the pages are the writer's.
-            buffer.copy_from(&bio);
-        }
         let result = self.convert(
             keyed,
             Conversion {
@@ -447,14 +462,13 @@ impl<'ti> CryptTarget<'ti> {
                 } else {
                     Data::Apart(bio.cursor(), buffer.cursor_mut())
                 },
-                tags: tags.as_mut(),
+                tags: bio.data().tags.as_ref().map(|tags| (tags, 0)),
                 sector,
                 wait,
                 yields: place == Where::Queue && !self.options.no_write_workqueue,
             },
         );
 
-        bio.data_mut().tags = tags;
         match result {
             Err(Failure::Tampered(_)) => bio.end(Status::PROTECTION),
             Err(Failure::TryLater) => bio.queue(self.crypt_queue),
@@ -513,7 +527,8 @@ impl<'ti> HoldsBios<'ti> for CryptTarget<'ti> {
             Err(Failure::TryLater) => {
                 parts.put_off.fetch_or(1 << (number & 31), Relaxed);
             }
-            Err(_) => parts.failed.store(true, Relaxed),
+            Err(Failure::Tampered(_)) => parts.tampered.store(true, Relaxed),
+            Err(Failure::Io) => parts.failed.store(true, Relaxed),
         }
         false
     }
@@ -522,6 +537,8 @@ impl<'ti> HoldsBios<'ti> for CryptTarget<'ti> {
         self.spread.end_parts(bio.data().parts.count);
         if good {
             self.finish_parts(bio)
+        } else if bio.data().parts.tampered.load(Relaxed) {
+            self.tampered_in_parts(bio)
         } else if bio.data().parts.failed.load(Relaxed) {
             bio.end(Status::IOERR)
         } else {

@@ -33,6 +33,15 @@ pub(crate) struct Keyed {
     pub(crate) iv: Option<Iv>,
 }
 
+impl Keyed {
+    /// Whether what is written is copied first and then encrypted where it is: what is authenticated
+    /// must not change meanwhile, and the pages are the writer's.
+    #[inline(always)]
+    pub(crate) fn is_in_place(&self) -> bool {
+        matches!(self.cipher, Kind::Aead(_))
+    }
+}
+
 /// The kind of cipher.
 pub(crate) enum Kind {
     Skcipher(Cipher<Skcipher>),

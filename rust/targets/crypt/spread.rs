@@ -134,16 +134,6 @@ impl Spread {
         (idle > 0).then_some((cpu, idle))
     }
 
-    /// Whether a large bio that cannot be worked on in parts is for another CPU, since one has nothing
-    /// to do: somebody else works on the next one meanwhile.
-    #[inline]
-    pub(crate) fn is_for_idle_cpu(&self, sectors: Sector) -> bool {
-        sectors >= Sector::from(CUT)
-            && self
-                .idle()
-                .is_some_and(|(_, idle)| self.pending.0.load(Relaxed) < idle)
-    }
-
     /// Whether a bio that was submitted here is for another CPU. `rest` is where what was cut off it
     /// begins, if anything was.
     #[inline]
