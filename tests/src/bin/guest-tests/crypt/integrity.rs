@@ -7,9 +7,11 @@ use anyhow::{ensure, Context, Result};
 use dm_rust_tests::case::{case, Case, Ctx};
 use dm_rust_tests::disk::{expect_equal, pattern, Disk, Mode};
 use dm_rust_tests::dm::{line, outcome, table_text, MappedDevice};
+use dm_rust_tests::fio;
 use dm_rust_tests::integrity::Integrity;
 use dm_rust_tests::module::modprobe;
 use dm_rust_tests::scenario::refusal::attempt;
+use dm_rust_tests::scenario::MIB;
 use dm_rust_tests::twin::{Kind, Side};
 use dm_rust_tests::SECTOR;
 use std::time::Duration;
@@ -75,6 +77,11 @@ pub fn cases() -> Vec<Case> {
         case("crypt::integrity::refused", refused),
         case("crypt::integrity::never_written", never_written),
         case("crypt::integrity::tampered", tampered).limit(120),
+        case(
+            "crypt::integrity::changed_by_another_reader",
+            changed_by_another_reader,
+        )
+        .limit(120),
     ]
 }
 
@@ -288,9 +295,9 @@ fn tampered(ctx: &Ctx) -> Result<()> {
             };
             let device = side.device(&[params.line(&side.target, &below.node(), below.sectors)])?;
             let disk = Disk::open(&device.path(), Mode::Direct)?;
-            let data = pattern(1, 0, 64);
+            let data = pattern(1, 0, 256);
             disk.write(0, &data)?;
-            side.note(cipher, disk.read(0, 64)? == data);
+            side.note(cipher, disk.read(0, 256)? == data);
             // Where the ciphertext of sector 32 is on the raw disk.
             let above = Disk::open(&below.device.path(), Mode::Direct)?;
             let wanted = above.read(32, sector_size(options) / SECTOR);
@@ -302,7 +309,7 @@ fn tampered(ctx: &Ctx) -> Result<()> {
             for byte in [0, 1, 15, 16, 300, 511] {
                 sector[byte] ^= 1;
                 raw.write(at, &sector)?;
-                for (from, count) in [(24, 8), (32, 8), (40, 8), (0, 64)] {
+                for (from, count) in [(24, 8), (32, 8), (40, 8), (0, 64), (0, 256), (48, 208)] {
                     let read = disk
                         .read(from, count)
                         .map(|d| d == data[(from * SECTOR) as usize..][..d.len()]);
@@ -310,7 +317,7 @@ fn tampered(ctx: &Ctx) -> Result<()> {
                 }
                 sector[byte] ^= 1;
                 raw.write(at, &sector)?;
-                side.note("undone", disk.read(0, 64)? == data);
+                side.note("undone", disk.read(0, 256)? == data);
             }
             // Two sectors that change places.
             let other = at + sector_size(options) / SECTOR;
@@ -321,6 +328,45 @@ fn tampered(ctx: &Ctx) -> Result<()> {
             side.note("and", outcome(disk.read(40, 8).map(drop)));
         }
         side.ctx().take_log(REPORT).map(drop)
+    })
+}
+
+/// Two read into the same memory: what one decrypts there is not what it has read, when the other's
+/// data have come meanwhile. Nobody has tampered with the disk, and so nobody is told that.
+fn changed_by_another_reader(ctx: &Ctx) -> Result<()> {
+    CRYPT.compare(ctx, |side| {
+        let (cipher, key, tag, options) = CIPHERS[0];
+        let lower = side.lower(Kind::Ram, 0)?;
+        let below = Integrity::new(&lower, tag, sector_size(options))?;
+        let params = Params {
+            options,
+            ..Params::new(cipher, key)
+        };
+        let device = side.device(&[params.line(&side.target, &below.node(), below.sectors)])?;
+        let disk = Disk::open(&device.path(), Mode::Direct)?;
+        disk.write(0, &pattern(1, 0, 2 * MIB))?;
+        for (size, times) in [("4k", 2000), ("64k", 200), ("256k", 50)] {
+            let memory = tempfile::NamedTempFile::new_in("/dev/shm")?;
+            memory.as_file().set_len(1 << 20)?;
+            let report = fio::run(
+                &device.path(),
+                &[
+                    "rw=randread",
+                    "ioengine=psync",
+                    // Threads would give the name of the memory back twice.
+                    "thread=0",
+                    "numjobs=2",
+                    "size=2m",
+                    "norandommap",
+                    &format!("bs={size}"),
+                    &format!("number_ios={times}"),
+                    &format!("mem=mmapshared:{}", memory.path().display()),
+                ],
+            )?;
+            side.note(size, report.read);
+        }
+        side.note("reports", side.ctx().take_log(REPORT)?.len());
+        Ok(())
     })
 }
 
