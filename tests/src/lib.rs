@@ -36,6 +36,7 @@ pub mod setting;
 pub mod slab;
 pub mod sys;
 pub mod sysfs;
+pub mod terminal;
 pub mod ticks;
 pub mod trace;
 pub mod twin;

@@ -6,7 +6,7 @@ use super::{dmsetup, field, Tool};
 use anyhow::{ensure, Context, Result};
 use dm_rust_tests::case::{case, Case, Ctx};
 use dm_rust_tests::disk::{Disk, Mode};
-use dm_rust_tests::{lower, wait};
+use dm_rust_tests::{lower, terminal, wait};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Stdio;
@@ -112,19 +112,18 @@ fn colours(ctx: &Ctx) -> Result<()> {
     let tool = Tool::new(ctx, &["dmr-red"])?;
     let zero = ctx.env.target("zero");
     tool.run(&["create", "dmr-red", "--table", &format!("0 8 {zero}")])?;
-    let path = tool.path.display();
-    let on_terminal = |variables: &str| -> Result<String> {
-        let command = format!("env TERM=xterm {variables} {path} table");
-        dm_rust_tests::process::run("script", &["-q", "-e", "-c", &command, "/dev/null"])
+    let on_terminal = |no_color: Option<&str>| -> Result<String> {
+        let mut command = tool.command(&["table"]);
+        command.env("TERM", "xterm").env_remove("NO_COLOR");
+        command.envs(no_color.map(|value| ("NO_COLOR", value)));
+        terminal::run(command)
     };
-    ensure!(
-        on_terminal("")?.contains('\u{1b}'),
-        "no colours on a terminal"
-    );
-    ensure!(
-        !on_terminal("NO_COLOR=1")?.contains('\u{1b}'),
-        "NO_COLOR is not heeded"
-    );
+    let [coloured, plain] = [on_terminal(None)?, on_terminal(Some("1"))?];
+    for text in [&coloured, &plain] {
+        ensure!(text.contains("dmr-red"), "no table on a terminal: {text}");
+    }
+    ensure!(coloured.contains('\u{1b}'), "no colours on a terminal");
+    ensure!(!plain.contains('\u{1b}'), "NO_COLOR is not heeded");
     ensure!(
         !tool.run(&["table"])?.contains('\u{1b}'),
         "colours in a pipe"
