@@ -3,7 +3,7 @@
 //! Random tables and random I/O on both twins.
 
 use anyhow::{bail, Result};
-use dm_rust_tests::case::{case, Case, Ctx};
+use dm_rust_tests::case::{case, is_watched, Case, Ctx};
 use dm_rust_tests::dm::Line;
 use dm_rust_tests::fuzz::{shrink, Plan, Seed, CRYPT, TARGETS};
 use dm_rust_tests::module::modprobe;
@@ -21,10 +21,22 @@ mod self_test;
 mod state;
 
 /// How many tables are tried unless `ROUNDS` says otherwise.
-pub const ROUNDS: u64 = 500;
+const ROUNDS: u64 = 500;
+
+/// The same on kernels that watch all that they do, where an ioctl takes ten times as long.
+const WATCHED_ROUNDS: u64 = 100;
 
 /// An ioctl takes far less time than a table: so many of them are tried instead of one.
 const RAWS_PER_ROUND: u64 = 20;
+
+/// How many tables are tried unless `ROUNDS` says otherwise.
+pub fn rounds() -> u64 {
+    if is_watched() {
+        WATCHED_ROUNDS
+    } else {
+        ROUNDS
+    }
+}
 
 /// The seed unless `SEED` says otherwise: always the same, so that a run that
 /// failed fails again.
