@@ -29,7 +29,15 @@ pub fn cases() -> Vec<Case> {
     vec![case("crypt::memory::keys_are_gone", gone).limit(400)]
 }
 
-/// Devices of all ciphers, each with a key of its own.
+/// Devices of each cipher that get rid of their keys in the same way.
+///
+/// One key that is left says nothing of us: what the kernel's own hashes and ciphers (here `sha256()`
+/// for the essiv key) still have in registers when they are done goes onto the stack if the scheduler
+/// comes just then, and stays there. Seen with one key of 13000. What we forget is left each time, or
+/// often.
+const TRIES: usize = 3;
+
+/// [`TRIES`] devices of each cipher, each with a key of its own.
 fn devices(
     ctx: &Ctx,
     lower: &Lower,
@@ -38,7 +46,7 @@ fn devices(
 ) -> Result<Vec<(MappedDevice, Hidden)>> {
     let target = ctx.env.target(CRYPT.name);
     let mut devices = Vec::new();
-    for &(cipher, size) in CIPHERS {
+    for &(cipher, size) in CIPHERS.iter().flat_map(|cipher| [cipher; TRIES]) {
         let key = Hidden::new(size, head);
         let device = MappedDevice::empty()?;
         let params = format!("{cipher} {} 0 {} {start}", key.hex(), lower.node());
@@ -73,7 +81,7 @@ fn gone(ctx: &Ctx) -> Result<()> {
     let found = memory.search(&live, head, true)?;
     ensure!(
         found.iter().all(|places| !places.is_empty()),
-        "keys of live devices were not found: {found:x?} of {CIPHERS:?}, twice"
+        "keys of live devices were not found: {found:x?} of {CIPHERS:?}, each {TRIES} times, twice"
     );
     for (device, _) in &wiped {
         device.suspend(Suspend::Flush)?;
@@ -81,29 +89,37 @@ fn gone(ctx: &Ctx) -> Result<()> {
     }
     let mut gone = Vec::new();
     for (how, devices) in [("removed", removed), ("refused", refused)] {
-        for ((cipher, _), (device, key)) in CIPHERS.iter().zip(devices) {
+        for (device, key) in devices {
             drop(device);
-            gone.push((format!("{cipher} {how}"), key));
+            gone.push((how, key));
         }
     }
     let mut wiped_devices = Vec::new();
-    for ((cipher, _), (device, key)) in CIPHERS.iter().zip(wiped) {
+    for (device, key) in wiped {
         wiped_devices.push(device);
-        gone.push((format!("{cipher} wiped"), key));
+        gone.push(("wiped", key));
     }
     let keys: Vec<_> = gone.iter().map(|(_, key)| key).collect();
     let found = memory.search(&keys, head, false)?;
-    let left = gone
-        .iter()
-        .zip(&found)
-        .filter(|(_, places)| !places.is_empty());
-    let left: Vec<_> = left
-        .map(|((name, _), places)| format!("{name} at {places:x?}"))
-        .collect();
+    let ways = gone.chunks(TRIES).zip(found.chunks(TRIES));
+    let mut left = Vec::new();
+    for ((gone, found), (cipher, _)) in ways.zip(CIPHERS.iter().cycle()) {
+        let found: Vec<_> = found.iter().filter(|places| !places.is_empty()).collect();
+        let what = format!(
+            "{cipher} {}: {} of {TRIES}, at {found:x?}",
+            gone[0].0,
+            found.len()
+        );
+        match found.len() {
+            0 => {}
+            1 => println!("\n  left by chance: {what}"),
+            _ => left.push(what),
+        }
+    }
     ensure!(
         left.is_empty(),
         "keys are left in memory: {}",
-        left.join(", ")
+        left.join("; ")
     );
     Ok(())
 }
