@@ -26,6 +26,10 @@ pub(crate) struct Io<'ti> {
     other: bool,
     /// Which CPU has handed it over, if [`Spread`](super::spread::Spread) counts it.
     from: Option<u32>,
+    /// Which [`dm::stretch`] it was when it came, if it is not known who completes bios below.
+    stretch: u64,
+    /// Whether [`Spread`](super::spread::Spread) counts it among those that are not done.
+    counted: bool,
     /// What is written, while it is worked on in parts.
     buffer: Option<BufferBio<'ti>>,
     parts: Parts,
@@ -108,6 +112,14 @@ impl<'ti> CryptTarget<'ti> {
         let sector = ti.offset(bio.sector());
         let step = if writing { Step::Write } else { Step::Read };
         let helps = writing && !other && self.spread.wants_help();
+        let (mut counted, mut stretch) = (false, 0);
+
+        if self.may_end_elsewhere(writing) {
+            counted = self.spread.count();
+            if !counted {
+                stretch = dm::stretch();
+            }
+        }
         let mapped = bio
             .hold(Io {
                 sector,
@@ -116,12 +128,15 @@ impl<'ti> CryptTarget<'ti> {
                 again: None,
                 other,
                 from: None,
+                stretch,
+                counted,
                 buffer: None,
                 parts: Parts::default(),
             })
             .submitted(|bio| match writing {
                 true if self.is_async(&bio) => bio.queue(self.crypt_queue),
                 true if self.options.no_write_workqueue => self.write(bio, Where::Submitter),
+                true if self.is_one_of_many(&bio) => bio.queue(self.crypt_queue),
                 true if other => self.hand_over(bio),
                 true => self.write(bio, Where::Quick),
                 false => self.read(bio, false),
@@ -144,6 +159,28 @@ impl<'ti> CryptTarget<'ti> {
         };
 
         !inline && !self.options.same_cpu_crypt
+    }
+
+    /// Whether bios may be completed by another than who submits them, and be given to a queue then.
+    #[inline(always)]
+    fn may_end_elsewhere(&self, writing: bool) -> bool {
+        !self.lower_is_synchronous && self.may_spread(writing)
+    }
+
+    /// Whether there are more bios than this one, and threads that complete them below: then those
+    /// threads, and who submits, are to go on with the next.
+    #[inline]
+    fn is_one_of_many(&self, bio: &CryptBio<'_, 'ti>) -> bool {
+        bio.data().counted && self.spread.are_many()
+    }
+
+    /// Ends a bio. Nothing else does once it is held.
+    #[inline]
+    fn end<'call>(&self, bio: CryptBio<'call, 'ti>, status: Status) -> Fate<'call> {
+        if bio.data().counted {
+            self.spread.uncount();
+        }
+        bio.end(status)
     }
 
     /// Whether the bio is to be worked on by another CPU.
@@ -243,7 +280,7 @@ impl<'ti> CryptTarget<'ti> {
             match self.do_part(&bio, number, true) {
                 Ok(()) => {}
                 Err(Failure::Tampered(_)) => return self.tampered_in_parts(bio),
-                Err(_) => return bio.end(Status::IOERR),
+                Err(_) => return self.end(bio, Status::IOERR),
             }
         }
         self.finish_parts(bio)
@@ -253,7 +290,7 @@ impl<'ti> CryptTarget<'ti> {
     /// sector by sector.
     fn tampered_in_parts<'call>(&self, mut bio: CryptBio<'call, 'ti>) -> Fate<'call> {
         if bio.data().buffer.is_some() {
-            return bio.end(Status::PROTECTION);
+            return self.end(bio, Status::PROTECTION);
         }
         bio.data_mut().step = Step::ReadAgain;
         bio.queue(self.io_queue)
@@ -262,7 +299,7 @@ impl<'ti> CryptTarget<'ti> {
     fn finish_parts<'call>(&self, mut bio: CryptBio<'call, 'ti>) -> Fate<'call> {
         match bio.data_mut().buffer.take() {
             Some(buffer) => bio.submit(buffer),
-            None => bio.end(Status::OK),
+            None => self.end(bio, Status::OK),
         }
     }
 
@@ -332,7 +369,7 @@ impl<'ti> CryptTarget<'ti> {
 
         match bio.submit_read(self.buffers, self.dev, sector, wait) {
             Ok(fate) => fate,
-            Err(bio) if wait => bio.end(Status::RESOURCE),
+            Err(bio) if wait => self.end(bio, Status::RESOURCE),
             Err(bio) => bio.queue(self.io_queue),
         }
     }
@@ -349,7 +386,7 @@ impl<'ti> CryptTarget<'ti> {
         if self.is_async(&bio) {
             bio.queue(self.crypt_queue)
         } else if !self.options.no_read_workqueue {
-            if !dm::is_preemptible() {
+            if !dm::is_preemptible() || self.is_one_of_many(&bio) {
                 bio.queue(self.crypt_queue)
             } else if bio.data().other {
                 self.hand_over(bio)
@@ -382,7 +419,7 @@ impl<'ti> CryptTarget<'ti> {
         };
         // Only reads are decrypted.
         let Some(data) = data else {
-            return bio.end(Status::IOERR);
+            return self.end(bio, Status::IOERR);
         };
         let result = self.convert(
             self.keyed.get(&bio),
@@ -402,7 +439,7 @@ impl<'ti> CryptTarget<'ti> {
                 if let Some(again) = again {
                     again.copy_to(&mut bio);
                 }
-                bio.end(Status::OK)
+                self.end(bio, Status::OK)
             }
             Err(Failure::TryLater) => {
                 bio.data_mut().again = again;
@@ -415,9 +452,9 @@ impl<'ti> CryptTarget<'ti> {
             }
             Err(Failure::Tampered(sector)) => {
                 self.dev.log_integrity_error(super::LOG_NAME, sector);
-                bio.end(Status::PROTECTION)
+                self.end(bio, Status::PROTECTION)
             }
-            Err(Failure::Io) => bio.end(Status::IOERR),
+            Err(Failure::Io) => self.end(bio, Status::IOERR),
         }
     }
 
@@ -426,7 +463,7 @@ impl<'ti> CryptTarget<'ti> {
 
         match self.buffers.new_bio(&bio, self.dev, sector, true) {
             Some(buffer) => bio.submit(buffer),
-            None => bio.end(Status::RESOURCE),
+            None => self.end(bio, Status::RESOURCE),
         }
     }
 
@@ -436,7 +473,7 @@ impl<'ti> CryptTarget<'ti> {
         let wait = place != Where::Quick;
         let Some(mut buffer) = self.buffers.new_bio(&bio, self.dev, to, wait) else {
             return if wait {
-                bio.end(Status::IOERR)
+                self.end(bio, Status::IOERR)
             } else {
                 bio.queue(self.crypt_queue)
             };
@@ -470,9 +507,9 @@ impl<'ti> CryptTarget<'ti> {
         );
 
         match result {
-            Err(Failure::Tampered(_)) => bio.end(Status::PROTECTION),
+            Err(Failure::Tampered(_)) => self.end(bio, Status::PROTECTION),
             Err(Failure::TryLater) => bio.queue(self.crypt_queue),
-            Err(_) => bio.end(Status::IOERR),
+            Err(_) => self.end(bio, Status::IOERR),
             // What the submitter encrypts is in order as it is. Other disks need none.
             Ok(())
                 if place != Where::Queue
@@ -540,7 +577,7 @@ impl<'ti> HoldsBios<'ti> for CryptTarget<'ti> {
         } else if bio.data().parts.tampered.load(Relaxed) {
             self.tampered_in_parts(bio)
         } else if bio.data().parts.failed.load(Relaxed) {
-            bio.end(Status::IOERR)
+            self.end(bio, Status::IOERR)
         } else {
             bio.data_mut().step = Step::PutOff;
             bio.queue(self.crypt_queue)
@@ -553,8 +590,13 @@ impl<'ti> HoldsBios<'ti> for CryptTarget<'ti> {
         buffer: Option<DoneBuffer<'ti>>,
         status: Status,
     ) -> Fate<'call> {
+        let stretch = bio.data().stretch;
+
+        if stretch != 0 && dm::is_preemptible() && dm::stretch() != stretch {
+            self.spread.start_counting();
+        }
         if status.is_error() || bio.op().is_write() {
-            return bio.end(status);
+            return self.end(bio, status);
         }
         if let Some(mut buffer) = buffer {
             buffer.rewind(bio.size());

@@ -14,9 +14,14 @@
 //!   back if nobody has begun with them by the time that one is done.
 //!
 //! CPUs that submit bios themselves are not helped by others: they are all at work.
+//!
+//! Where threads complete bios below (`integrity` does so), that is not all. They run where bios are
+//! submitted, and would take turns with the submitter for each bio. So there a bio stays with who
+//! has it only if it is alone; if there are more a queue works on all of them, while others go on
+//! with the next.
 
 use crate::dm::{self, prelude::*};
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// From this size on a bio is worked on in parts, in sectors: each half takes longer than to wake a
 /// CPU up.
@@ -64,6 +69,10 @@ pub(crate) struct Spread {
     submitting: Line<AtomicU64>,
     /// How many bios have been handed over and are not done.
     pending: Line<AtomicU32>,
+    /// How many of the bios that are counted are not done.
+    counted: Line<AtomicU32>,
+    /// Whether bios are counted: a thread completes them below.
+    counts: AtomicBool,
 }
 
 impl Spread {
@@ -87,6 +96,8 @@ impl Spread {
             cpus,
             submitting: Line(AtomicU64::new(0)),
             pending: Line(AtomicU32::new(0)),
+            counted: Line(AtomicU32::new(0)),
+            counts: AtomicBool::new(false),
         })
     }
 
@@ -244,6 +255,35 @@ impl Spread {
     #[inline]
     pub(crate) fn wants_help(&self) -> bool {
         self.pending.0.load(Relaxed) >= BACKLOG
+    }
+
+    /// A bio has come for a device that does it later. Returns whether it is counted.
+    #[inline]
+    pub(crate) fn count(&self) -> bool {
+        let counts = self.counts.load(Relaxed);
+
+        if counts {
+            self.counted.0.fetch_add(1, Relaxed);
+        }
+        counts
+    }
+
+    /// One that is counted is done.
+    #[inline]
+    pub(crate) fn uncount(&self) {
+        self.counted.0.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether more than one of those that are counted are not done.
+    #[inline]
+    pub(crate) fn are_many(&self) -> bool {
+        self.counted.0.load(Relaxed) > 1
+    }
+
+    /// From now on bios are counted.
+    #[cold]
+    pub(crate) fn start_counting(&self) {
+        self.counts.store(true, Relaxed);
     }
 
     /// A bio was handed over. Returns by which CPU.
