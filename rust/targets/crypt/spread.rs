@@ -62,6 +62,14 @@ struct Cpu {
 #[repr(align(64))]
 struct Line<T>(T);
 
+/// The bios that are counted.
+struct Counted {
+    /// How many of them are not done.
+    bios: AtomicU32,
+    /// How sure it is that there are several at a time.
+    sure: AtomicU32,
+}
+
 /// What is known about the load of one target.
 pub(crate) struct Spread {
     cpus: KVec<Cpu>,
@@ -69,8 +77,7 @@ pub(crate) struct Spread {
     submitting: Line<AtomicU64>,
     /// How many bios have been handed over and are not done.
     pending: Line<AtomicU32>,
-    /// How many of the bios that are counted are not done.
-    counted: Line<AtomicU32>,
+    counted: Line<Counted>,
     /// Whether bios are counted: a thread completes them below.
     counts: AtomicBool,
 }
@@ -96,7 +103,10 @@ impl Spread {
             cpus,
             submitting: Line(AtomicU64::new(0)),
             pending: Line(AtomicU32::new(0)),
-            counted: Line(AtomicU32::new(0)),
+            counted: Line(Counted {
+                bios: AtomicU32::new(0),
+                sure: AtomicU32::new(0),
+            }),
             counts: AtomicBool::new(false),
         })
     }
@@ -263,7 +273,7 @@ impl Spread {
         let counts = self.counts.load(Relaxed);
 
         if counts {
-            self.counted.0.fetch_add(1, Relaxed);
+            self.counted.0.bios.fetch_add(1, Relaxed);
         }
         counts
     }
@@ -271,13 +281,25 @@ impl Spread {
     /// One that is counted is done.
     #[inline]
     pub(crate) fn uncount(&self) {
-        self.counted.0.fetch_sub(1, Relaxed);
+        self.counted.0.bios.fetch_sub(1, Relaxed);
     }
 
-    /// Whether more than one of those that are counted are not done.
+    /// Whether several of those that are counted are not done, or several were a moment ago: while the
+    /// submitter is busy with what it has got there may be one only.
     #[inline]
     pub(crate) fn are_many(&self) -> bool {
-        self.counted.0.load(Relaxed) > 1
+        let Counted { bios, sure } = &self.counted.0;
+        let before = sure.load(Relaxed);
+        let now = if bios.load(Relaxed) > 1 {
+            VERY_SURE
+        } else {
+            before.saturating_sub(1)
+        };
+
+        if now != before {
+            sure.store(now, Relaxed);
+        }
+        now > 0
     }
 
     /// From now on bios are counted.
