@@ -97,7 +97,7 @@ void dm_rust_helper_copy_page(struct page *to, size_t to_offset,
 void dm_rust_helper_about_to_sleep(void);
 void dm_rust_helper_stay_awake(void);
 void dm_rust_helper_sleep_until(u64 nanoseconds);
-void dm_rust_helper_queue_bh_work(struct work_struct *work);
+void dm_rust_helper_queue_bh_work(struct work_struct *work, work_func_t func);
 
 /* Hashes and ciphers that the kernel's library has. */
 bool dm_rust_helper_md5(u8 out[16], const u8 *seed, size_t seed_len,

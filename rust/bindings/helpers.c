@@ -332,8 +332,13 @@ void dm_rust_helper_sleep_until(u64 nanoseconds)
 	__set_current_state(TASK_RUNNING);
 }
 
-void dm_rust_helper_queue_bh_work(struct work_struct *work)
+/*
+ * What runs in soft interrupts is of a class of its own to lockdep: it is made here, since the same
+ * bio may be given to a thread by INIT_WORK() elsewhere.
+ */
+void dm_rust_helper_queue_bh_work(struct work_struct *work, work_func_t func)
 {
+	INIT_WORK(work, func);
 	queue_work(system_bh_wq, work);
 }
 

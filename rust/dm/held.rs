@@ -507,10 +507,10 @@ unsafe fn carry_out<'ti, T: HoldsBios<'ti>>(mut held: HeldBio<'_, 'ti, T>, fate:
             }
         }
         Kind::QueueBh => {
-            let work = held.prepare_work();
+            let work = &raw mut held.job_mut().work;
 
-            // SAFETY: The work is new, and stays until it has run.
-            unsafe { bindings::dm_rust_helper_queue_bh_work(work) };
+            // SAFETY: The work is not queued, the bio being here, and stays until it has run.
+            unsafe { bindings::dm_rust_helper_queue_bh_work(work, Some(work_fn::<T>)) };
         }
         // SAFETY: The shelf is there, since the bio has not completed.
         Kind::Parts(shelf, count) => unsafe { work_in_parts(held, shelf.as_ref(), count) },
@@ -538,8 +538,10 @@ impl<'ti, T: HoldsBios<'ti>> HeldBio<'_, 'ti, T> {
     ///
     /// The queue is there.
     unsafe fn queue_work(&mut self, queue: *mut bindings::workqueue_struct) {
-        let work = self.prepare_work();
+        let work = &raw mut self.job_mut().work;
 
+        // SAFETY: The work is not queued: the bio is here.
+        unsafe { bindings::dm_rust_helper_init_work(work, Some(work_fn::<T>)) };
         // SAFETY: The work is new, and stays until it has run. The queue is as the caller says.
         unsafe {
             bindings::queue_work_on(
@@ -548,14 +550,6 @@ impl<'ti, T: HoldsBios<'ti>> HeldBio<'_, 'ti, T> {
                 work,
             )
         };
-    }
-
-    fn prepare_work(&mut self) -> *mut bindings::work_struct {
-        let work = &raw mut self.job_mut().work;
-
-        // SAFETY: The work is not queued: the bio is here.
-        unsafe { bindings::dm_rust_helper_init_work(work, Some(work_fn::<T>)) };
-        work
     }
 }
 
