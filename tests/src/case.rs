@@ -5,13 +5,15 @@
 use crate::{
     cleanup,
     deadline::Deadline,
+    dm,
     kmsg::KernelLog,
     module::{modprobe, Module},
 };
-use anyhow::{anyhow, Result};
+use anyhow::{anyhow, ensure, Result};
 use libtest_mimic::{Completion, Failed, Trial};
 use std::cell::RefCell;
 use std::fmt;
+use std::io;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -82,6 +84,23 @@ impl Ctx {
     /// of bugs are among it, but still fail the test.
     pub fn take_whole_log(&self) -> Result<Vec<String>> {
         self.log.borrow_mut().take_all()
+    }
+
+    /// Expects that a table was refused with an error, given by its name, and that the log gives the reason.
+    ///
+    /// # Errors
+    /// Says what came instead.
+    pub fn expect_refused(&self, loaded: io::Result<()>, errno: &str, reason: &str) -> Result<()> {
+        let number = loaded.as_ref().err().and_then(io::Error::raw_os_error);
+        let said = dm::outcome(loaded);
+        ensure!(said == errno, "{said}, not {errno}");
+        let log = self.take_log("^device-mapper: ")?.join("\n");
+        // A kernel may be without the names of errors.
+        let found = [errno.to_owned(), number.unwrap_or_default().to_string()]
+            .iter()
+            .any(|error| log.contains(&format!(": {reason} (-{error})")));
+        ensure!(found, "no \"{reason}\" in the log: {log}");
+        Ok(())
     }
 
     /// Forgets what the log says so far, for a test that wrote to it itself.
