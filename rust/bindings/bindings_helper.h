@@ -41,7 +41,6 @@ void dm_rust_helper_integrity_error(const char *target,
 
 /* Where code runs, and what may be done there. */
 bool dm_rust_helper_in_hardirq_or_irqs_off(void);
-bool dm_rust_helper_in_interrupt(void);
 bool dm_rust_helper_cond_resched(void);
 bool dm_rust_helper_preemptible(void);
 bool dm_rust_helper_bdev_is_zoned(struct block_device *bdev);

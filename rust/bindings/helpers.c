@@ -83,10 +83,6 @@ bool dm_rust_helper_in_hardirq_or_irqs_off(void)
 	return in_hardirq() || irqs_disabled();
 }
 
-bool dm_rust_helper_in_interrupt(void)
-{
-	return in_interrupt();
-}
 
 bool dm_rust_helper_cond_resched(void)
 {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     bindings,
-    mem::{Pool, PoolBox, Segment, SegmentMut},
+    mem::{MaySleep, Pool, PoolBox, Segment, SegmentMut},
 };
 use core::{
     mem::{align_of, size_of},
@@ -77,7 +77,12 @@ struct Slot(AtomicPtr<u8>);
 impl<T: Transform> Cipher<T> {
     /// Makes room for requests to `transforms`, all of one algorithm and at least one: with an IV
     /// of `iv_len` bytes, and `assoc_len` bytes of associated data, each at most a page.
-    pub fn new(transforms: KVec<T>, iv_len: usize, assoc_len: usize) -> Result<Self> {
+    pub fn new(
+        transforms: KVec<T>,
+        iv_len: usize,
+        assoc_len: usize,
+        sleep: MaySleep<'_>,
+    ) -> Result<Self> {
         let align_mask = transforms.iter().fold(0, |mask, t| mask | t.align_mask());
         let request = transforms.iter().map(T::request_size).max().ok_or(EINVAL)?;
         let iv_len = transforms
@@ -107,7 +112,7 @@ impl<T: Transform> Cipher<T> {
         for _ in 0..kernel::cpu::nr_cpu_ids() {
             slots.push(Slot(AtomicPtr::new(ptr::null_mut())), GFP_KERNEL)?;
         }
-        let pool = KBox::pin_init(Pool::new(MIN_REQUESTS, layout.size), GFP_KERNEL)?;
+        let pool = KBox::pin_init(Pool::new(MIN_REQUESTS, layout.size, sleep), GFP_KERNEL)?;
         let is_async = transforms.iter().any(T::is_async);
 
         // INVARIANT: All slots are empty.
@@ -133,11 +138,11 @@ impl<T: Transform> Cipher<T> {
     /// # Errors
     ///
     /// `EINVAL` if there is no such transform, or if the key has the wrong size or is too weak.
-    pub fn set_key(&mut self, transform: usize, key: &[u8]) -> Result {
+    pub fn set_key(&mut self, transform: usize, key: &[u8], sleep: MaySleep<'_>) -> Result {
         self.transforms
             .get_mut(transform)
             .ok_or(EINVAL)?
-            .set_key(key)
+            .set_key(key, sleep)
     }
 
     /// Whether a call may have to wait for a device, and so may sleep.
@@ -152,9 +157,14 @@ impl<T: Transform> Cipher<T> {
         self.slots.get(cpu as usize).map(|slot| &slot.0)
     }
 
-    /// A request. Waits for one, if `wait`, when there is no memory for another.
+    /// A request. Waits for one when there is no memory for another, if it may sleep.
+    ///
+    /// Where it may not there is none for a cipher that [may have to wait](Self::is_async).
     #[inline]
-    pub fn request(&self, wait: bool) -> Option<Request<'_, T>> {
+    pub fn request<'a>(&'a self, sleep: Option<MaySleep<'a>>) -> Option<Request<'a, T>> {
+        if sleep.is_none() && self.is_async {
+            return None;
+        }
         if let Some(slot) = self.slot() {
             let memory = slot.swap(ptr::null_mut(), Ordering::Acquire);
 
@@ -166,12 +176,12 @@ impl<T: Transform> Cipher<T> {
                 });
             }
         }
-        self.new_request(wait)
+        self.new_request(sleep)
     }
 
     #[cold]
-    fn new_request(&self, wait: bool) -> Option<Request<'_, T>> {
-        let memory = self.pool.take(wait)?.into_raw();
+    fn new_request<'a>(&'a self, sleep: Option<MaySleep<'a>>) -> Option<Request<'a, T>> {
+        let memory = self.pool.take(sleep)?.into_raw();
         let mask = self.layout.align_mask;
         // SAFETY: The block is as large as the layout says.
         let iv = unsafe { memory.add(self.layout.iv) };
@@ -254,6 +264,9 @@ struct Calls {
 
 /// Memory for one call at a time, with its IV and its associated data.
 ///
+/// It stays in the thread that asked for it, and in the call that may sleep, so that a call of a
+/// cipher that is [asynchronous](Cipher::is_async) can wait.
+///
 /// # Invariants
 ///
 /// `memory` is a block of `cipher`'s pool, set up as a request, idle, and nobody else's. Its lists
@@ -262,9 +275,6 @@ pub struct Request<'c, T: Transform> {
     memory: *mut u8,
     cipher: &'c Cipher<T>,
 }
-
-// SAFETY: A request belongs to no thread.
-unsafe impl<T: Transform> Send for Request<'_, T> {}
 
 impl<T: Transform> Request<'_, T> {
     /// The IV, which a call may change.

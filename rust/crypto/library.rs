@@ -2,7 +2,10 @@
 
 //! What the kernel's library computes without a transform.
 
-use crate::{bindings, mem::Secret};
+use crate::{
+    bindings,
+    mem::{MaySleep, Secret},
+};
 use kernel::prelude::*;
 
 /// An AES key made ready to encrypt single blocks, `struct aes_enckey` in C.
@@ -13,10 +16,10 @@ pub struct AesSchedule(Secret);
 /// # Errors
 ///
 /// `EINVAL` if it is not 16, 24 or 32 bytes long.
-pub fn aes_schedule(key: &[u8]) -> Result<AesSchedule> {
+pub fn aes_schedule(key: &[u8], sleep: MaySleep<'_>) -> Result<AesSchedule> {
     // SAFETY: Only returns a constant.
     let size = unsafe { bindings::dm_rust_helper_aes_schedule_size() };
-    let mut schedule = Secret::zeroed(size)?;
+    let mut schedule = Secret::zeroed(size, sleep)?;
 
     // SAFETY: The schedule has the size that C says; `kmalloc` aligns memory for any type.
     let made = unsafe {
@@ -73,7 +76,7 @@ pub fn fips_enabled() -> bool {
 /// # Errors
 ///
 /// `ENOENT` if there is none of that name, and others.
-pub fn mac_size(name: &CStr) -> Result<u32> {
+pub fn mac_size(name: &CStr, _sleep: MaySleep<'_>) -> Result<u32> {
     // SAFETY: The name is a string.
     let size = unsafe { bindings::dm_rust_helper_mac_size(name.as_char_ptr()) };
 

@@ -5,7 +5,7 @@
 //! C header: [`include/crypto/skcipher.h`](srctree/include/crypto/skcipher.h)
 
 use super::transform::{Direction, Setup, Transform, Work};
-use crate::bindings;
+use crate::{bindings, mem::MaySleep};
 use core::{mem::size_of, ptr::NonNull};
 use kernel::{
     error::{from_err_ptr, to_result},
@@ -36,7 +36,7 @@ impl Skcipher {
 
 // SAFETY: The sizes are those that C computes for itself.
 unsafe impl Transform for Skcipher {
-    fn new(name: &CStr) -> Result<Self> {
+    fn new(name: &CStr, _sleep: MaySleep<'_>) -> Result<Self> {
         // SAFETY: The name is a string.
         let tfm = from_err_ptr(unsafe {
             bindings::crypto_alloc_skcipher(
@@ -52,7 +52,7 @@ unsafe impl Transform for Skcipher {
         })
     }
 
-    fn set_key(&mut self, key: &[u8]) -> Result {
+    fn set_key(&mut self, key: &[u8], _sleep: MaySleep<'_>) -> Result {
         let len = u32::try_from(key.len()).map_err(|_| EINVAL)?;
 
         // SAFETY: By the type invariants; nobody uses the transform, since it is borrowed mutably.

@@ -2,7 +2,7 @@
 
 //! What the kinds of transforms have in common.
 
-use crate::bindings;
+use crate::{bindings, mem::MaySleep};
 use kernel::{ffi::c_int, prelude::*};
 
 /// Which way.
@@ -44,14 +44,14 @@ pub unsafe trait Transform: Sized + Send + Sync {
     /// # Errors
     ///
     /// `ENOENT` if there is none of that name, and others.
-    fn new(name: &CStr) -> Result<Self>;
+    fn new(name: &CStr, sleep: MaySleep<'_>) -> Result<Self>;
 
     /// Sets the key.
     ///
     /// # Errors
     ///
     /// `EINVAL` if it has the wrong size or is too weak.
-    fn set_key(&mut self, key: &[u8]) -> Result;
+    fn set_key(&mut self, key: &[u8], sleep: MaySleep<'_>) -> Result;
 
     /// The general part.
     fn tfm(&self) -> &bindings::crypto_tfm;

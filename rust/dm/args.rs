@@ -3,6 +3,7 @@
 //! The arguments of a table line or a message.
 
 use super::{parse, CtrError, CtrResult, Sector};
+use crate::mem::MaySleep;
 use core::{
     fmt::{self, Write},
     ops::RangeInclusive,
@@ -55,6 +56,13 @@ impl<'a> Args<'a> {
             // SAFETY: The string is that long, and nobody else uses it.
             unsafe { core::ptr::write_bytes(arg.cast::<u8>(), b'0', len) };
         }
+    }
+
+    /// Whoever is given arguments may sleep: a constructor, or who takes a message.
+    pub fn may_sleep(&self) -> MaySleep<'a> {
+        // SAFETY: They last as long as a call of these two, both from an ioctl, without locks of
+        // device mapper's that are not for sleepers.
+        unsafe { MaySleep::new() }
     }
 
     /// How many are left.

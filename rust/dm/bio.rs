@@ -5,7 +5,7 @@
 //! C header: [`include/linux/bio.h`](srctree/include/linux/bio.h)
 
 use super::{per_bio, Device, Sector};
-use crate::bindings;
+use crate::{bindings, mem::MaySleep};
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::ffi::c_int;
 
@@ -144,6 +144,15 @@ impl<'map, P> Bio<'map, P> {
         let Self { bio, _owned, .. } = self;
 
         bio
+    }
+
+    /// Whoever submits I/O may sleep. (It must not wait for I/O of the same device, and a bio that is
+    /// flagged so is better not waited for at all.)
+    #[inline(always)]
+    pub fn may_sleep(&self) -> MaySleep<'map> {
+        // SAFETY: There is a bio of this type only in `map`, which device mapper calls from
+        // `submit_bio()`, or in a worker: process context, with nothing locked but SRCU.
+        unsafe { MaySleep::new() }
     }
 
     /// Takes only the first `nr_sectors` of the bio; device mapper gives the target the rest as

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     bindings,
-    mem::{Pool, PoolBox, NOIO, NOWAIT},
+    mem::{MaySleep, Pool, PoolBox, NOIO, NOWAIT},
 };
 use core::{
     ptr::NonNull,
@@ -315,9 +315,9 @@ impl Buffers {
         &self,
         base: NonNull<bindings::bio>,
         dev: &Device,
-        wait: bool,
+        sleep: Option<MaySleep<'_>>,
     ) -> Option<NonNull<bindings::bio>> {
-        let gfp = if wait { NOIO } else { NOWAIT };
+        let gfp = if sleep.is_some() { NOIO } else { NOWAIT };
 
         // SAFETY: The bio is the caller's, the device open, the pool initialised.
         NonNull::new(unsafe {
@@ -329,22 +329,22 @@ impl Buffers {
     /// own. All of it has to be written: it holds what was written out before.
     ///
     /// First tries to get pages without waiting, as many at once as possible. If that fails it
-    /// gives back what it has and, with `wait`, starts again: it waits for pages of the pool then,
-    /// one bio after the other. So those that wait do not wait for each other. Sleeps for a bio,
-    /// too.
+    /// gives back what it has and, if it may sleep, starts again: it waits for pages of the pool
+    /// then, one bio after the other. So those that wait do not wait for each other. Sleeps for a
+    /// bio, too.
     #[inline]
     pub fn new_bio<'ti, T: HoldsBios<'ti>>(
         &'ti self,
         base: &HeldBio<'_, 'ti, T>,
         dev: &'ti Device,
         sector: Sector,
-        wait: bool,
+        sleep: Option<MaySleep<'_>>,
     ) -> Option<BufferBio<'ti>> {
         // SAFETY: The bio is there while it is borrowed.
         let base = unsafe { &*base.as_raw() };
 
         self.try_new_bio(base, dev, sector, Hurry::Few)
-            .or_else(|| self.new_bio_slowly(base, dev, sector, wait))
+            .or_else(|| self.new_bio_slowly(base, dev, sector, sleep))
     }
 
     #[cold]
@@ -353,11 +353,9 @@ impl Buffers {
         base: &bindings::bio,
         dev: &'ti Device,
         sector: Sector,
-        wait: bool,
+        sleep: Option<MaySleep<'_>>,
     ) -> Option<BufferBio<'ti>> {
-        if !wait {
-            return None;
-        }
+        sleep?;
         if let Some(bio) = self.try_new_bio(base, dev, sector, Hurry::Some) {
             return Some(bio);
         }
@@ -736,8 +734,8 @@ impl<'p> Tags<'p> {
     }
 
     /// A block of `pool`, of which `len` bytes are used. Waits for one.
-    pub fn pooled(pool: &'p Pool, len: u32) -> Option<Self> {
-        let mut block = pool.take(true)?;
+    pub fn pooled(pool: &'p Pool, len: u32, sleep: MaySleep<'_>) -> Option<Self> {
+        let mut block = pool.take(Some(sleep))?;
 
         // INVARIANT: The block is long enough, initialised, and stays where it is.
         (len as usize <= block.len()).then(|| Self {

@@ -2,7 +2,7 @@
 
 //! Where code runs, and what it tells the kernel log.
 
-use crate::bindings;
+use crate::{bindings, mem::MaySleep};
 use core::{fmt, ptr};
 use kernel::prelude::*;
 
@@ -10,12 +10,6 @@ use kernel::prelude::*;
 pub fn hard_irq_or_irqs_off() -> bool {
     // SAFETY: Only looks.
     unsafe { bindings::dm_rust_helper_in_hardirq_or_irqs_off() }
-}
-
-/// Whether this is an interrupt of any kind, or a place where those are held off.
-pub fn in_interrupt() -> bool {
-    // SAFETY: Only looks.
-    unsafe { bindings::dm_rust_helper_in_interrupt() }
 }
 
 /// How many CPUs there may be; numbers of CPUs are below it.
@@ -64,9 +58,9 @@ pub fn is_preemptible() -> bool {
     unsafe { bindings::dm_rust_helper_preemptible() }
 }
 
-/// Lets others run, where the caller may sleep.
-pub fn cond_resched() {
-    // SAFETY: Sleeping where that is not allowed is a bug, but no memory is touched.
+/// Lets others run.
+pub fn cond_resched(_sleep: MaySleep<'_>) {
+    // SAFETY: The caller may sleep.
     unsafe { bindings::dm_rust_helper_cond_resched() };
 }
 

@@ -11,7 +11,10 @@ use super::{
     settled::{Gate, Settled},
     Arg, DmTarget, Sector,
 };
-use crate::{bindings, mem::Pool};
+use crate::{
+    bindings,
+    mem::{MaySleep, Pool},
+};
 use core::{marker::PhantomData, ops::Deref, ptr::NonNull};
 use kernel::{alloc::AllocError, error::to_result, prelude::*};
 
@@ -267,6 +270,13 @@ impl<'ti> Constructor<'ti> {
 
     pub(super) fn into_resources(self) -> Resources {
         self.resources
+    }
+
+    /// A constructor may sleep.
+    pub fn may_sleep<'a>(&'a self) -> MaySleep<'a> {
+        // SAFETY: There is one only while a table is loaded, in the context of an ioctl or of a
+        // thread that starts the system.
+        unsafe { MaySleep::new() }
     }
 
     /// Opens the device that `path` names (`/dev/…` or `major:minor`), with the access mode of the
@@ -530,8 +540,9 @@ impl<'ti> Constructor<'ti> {
         message: &'static CStr,
     ) -> CtrResult<&'ti Pool> {
         let failed = CtrError::new(ENOMEM, message);
+        let pool = Pool::new(count, size, self.may_sleep());
         let extras = self.resources.extras()?;
-        let pool = KBox::pin_init(Pool::new(count, size), GFP_KERNEL).map_err(|_| failed)?;
+        let pool = KBox::pin_init(pool, GFP_KERNEL).map_err(|_| failed)?;
         let pointer = NonNull::from(&*pool);
 
         extras.pools.push(pool, GFP_KERNEL).map_err(|_| failed)?;

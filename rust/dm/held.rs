@@ -18,7 +18,7 @@ use super::{
     queue::{Entry, Shelf, SubmitThread, Waiting, Workqueue},
     Device, Op, OpFlags, Sector, Status,
 };
-use crate::bindings;
+use crate::{bindings, mem::MaySleep};
 use core::{
     marker::PhantomData,
     mem::MaybeUninit,
@@ -32,8 +32,12 @@ pub trait HoldsBios<'ti>: Sized + Send + Sync + 'ti {
     type Data: Send + Sync;
 
     /// Called by a queue that the bio was given to. May sleep, unless that was
-    /// [`HeldBio::queue_bh`].
-    fn work<'call>(&self, bio: HeldBio<'call, 'ti, Self>) -> Fate<'call>;
+    /// [`HeldBio::queue_bh`]: then there is no `sleep`.
+    fn work<'call>(
+        &self,
+        bio: HeldBio<'call, 'ti, Self>,
+        sleep: Option<MaySleep<'call>>,
+    ) -> Fate<'call>;
 
     /// Called with a bio from a [`Shelf`], by the queue that was told of it or by who called
     /// [`Shelf::help`], in whose place nothing may be waited for.
@@ -343,19 +347,19 @@ impl<'call, 'ti, T: HoldsBios<'ti>> HeldBio<'call, 'ti, T> {
     ///
     /// # Errors
     ///
-    /// The bio, if there is no memory. With `wait` that happens for tags only.
+    /// The bio, if there is no memory. Where it may sleep that happens for tags only.
     #[inline(always)]
     pub fn submit_read(
         mut self,
         buffers: &'ti Buffers,
         dev: &'ti Device,
         sector: Sector,
-        wait: bool,
+        sleep: Option<MaySleep<'_>>,
     ) -> Result<Fate<'call>, Self> {
         const INTEGRITY: u32 = 1 << bindings::req_flag_bits___REQ_INTEGRITY;
 
         if T::tags(self.data_mut()).is_some() || self.raw().bi_opf & INTEGRITY != 0 {
-            self.submit_clone(buffers, dev, sector, wait)
+            self.submit_clone(buffers, dev, sector, sleep)
         } else {
             Ok(self.submit_itself(dev, sector))
         }
@@ -390,9 +394,9 @@ impl<'call, 'ti, T: HoldsBios<'ti>> HeldBio<'call, 'ti, T> {
         buffers: &'ti Buffers,
         dev: &'ti Device,
         sector: Sector,
-        wait: bool,
+        sleep: Option<MaySleep<'_>>,
     ) -> Result<Fate<'call>, Self> {
-        let Some(lower) = buffers.clone_of(self.bio, dev, wait) else {
+        let Some(lower) = buffers.clone_of(self.bio, dev, sleep) else {
             return Err(self);
         };
         // SAFETY: The clone is new, and ours.
@@ -510,7 +514,7 @@ unsafe fn carry_out<'ti, T: HoldsBios<'ti>>(mut held: HeldBio<'_, 'ti, T>, fate:
             let work = &raw mut held.job_mut().work;
 
             // SAFETY: The work is not queued, the bio being here, and stays until it has run.
-            unsafe { bindings::dm_rust_helper_queue_bh_work(work, Some(work_fn::<T>)) };
+            unsafe { bindings::dm_rust_helper_queue_bh_work(work, Some(bh_work_fn::<T>)) };
         }
         // SAFETY: The shelf is there, since the bio has not completed.
         Kind::Parts(shelf, count) => unsafe { work_in_parts(held, shelf.as_ref(), count) },
@@ -659,6 +663,29 @@ unsafe fn part_done<'ti, T: HoldsBios<'ti>>(held: HeldBio<'_, 'ti, T>, good: boo
 ///
 /// Called by a workqueue with the work of a [`Job`] of a `T`.
 unsafe extern "C" fn work_fn<'ti, T: HoldsBios<'ti>>(work: *mut bindings::work_struct) {
+    // SAFETY: A worker may sleep, and has called this for this one bio.
+    let sleep = unsafe { MaySleep::new() };
+
+    // SAFETY: As the caller says.
+    unsafe { work_on::<T>(work, Some(sleep)) };
+}
+
+/// # Safety
+///
+/// Called in a soft interrupt with the work of a [`Job`] of a `T`.
+unsafe extern "C" fn bh_work_fn<'ti, T: HoldsBios<'ti>>(work: *mut bindings::work_struct) {
+    // SAFETY: As the caller says.
+    unsafe { work_on::<T>(work, None) };
+}
+
+/// # Safety
+///
+/// `work` is the work of a [`Job`] of a `T`, which is done.
+#[inline(always)]
+unsafe fn work_on<'ti, T: HoldsBios<'ti>>(
+    work: *mut bindings::work_struct,
+    sleep: Option<MaySleep<'_>>,
+) {
     // SAFETY: The work is a field of a job, as the caller says.
     let job = unsafe { kernel::container_of!(work, Job<'ti, T::Data>, work) };
     // SAFETY: The job is initialised.
@@ -667,7 +694,7 @@ unsafe extern "C" fn work_fn<'ti, T: HoldsBios<'ti>>(work: *mut bindings::work_s
     let held = unsafe { HeldBio::<T>::of(bio) };
     let again = held.again();
     // SAFETY: The target is there, since the bio has not completed.
-    let fate = unsafe { held.target().as_ref() }.work(held);
+    let fate = unsafe { held.target().as_ref() }.work(held, sleep);
 
     // SAFETY: The fate is this bio's, and the function has returned.
     unsafe { carry_out(again, fate) };

@@ -2,7 +2,7 @@
 
 //! Keys in keyrings.
 
-use crate::bindings;
+use crate::{bindings, mem::MaySleep};
 use kernel::prelude::*;
 
 /// Copies the payload of the key `description` to `out`, which must be of the same size. `kind` is
@@ -12,7 +12,7 @@ use kernel::prelude::*;
 ///
 /// `EINVAL` if there is no such kind or the size differs, `EKEYREVOKED`, and those of
 /// `request_key()`.
-pub fn read_key(kind: &[u8], description: &CStr, out: &mut [u8]) -> Result {
+pub fn read_key(_sleep: MaySleep<'_>, kind: &[u8], description: &CStr, out: &mut [u8]) -> Result {
     // SAFETY: All buffers are as long as said; the description is a string.
     let result = unsafe {
         bindings::dm_rust_helper_key(

@@ -16,7 +16,7 @@ use super::{
     per_bio::PerBioData,
     Device, Moment, Op, OpFlags, Sector, Status,
 };
-use crate::bindings;
+use crate::{bindings, mem::MaySleep};
 use core::{
     marker::PhantomData,
     mem::MaybeUninit,
@@ -277,7 +277,8 @@ impl Agenda {
             if due <= now || self.hurries.load(Relaxed) {
                 // SAFETY: The bio is due, and is off the list.
                 unsafe { serve(self, bio) };
-                super::cond_resched();
+                // SAFETY: This is the thread of the agenda, and it holds no lock.
+                unsafe { bindings::dm_rust_helper_cond_resched() };
             } else {
                 // SAFETY: The entry is ours.
                 unsafe { rest.push(entry) };
@@ -424,6 +425,12 @@ impl<'call, 'ti, T: PutsOff<'ti>> DueBio<'call, 'ti, T> {
 
     pub(super) fn as_raw(&self) -> *mut bindings::bio {
         self.bio.as_ptr()
+    }
+
+    /// The thread of the agenda may sleep.
+    pub fn may_sleep(&self) -> MaySleep<'call> {
+        // SAFETY: A bio is due only while that thread calls `due`, without a lock.
+        unsafe { MaySleep::new() }
     }
 
     fn kept(&self) -> *mut PutOff<'ti, T> {

@@ -98,8 +98,8 @@ pub use self::{
     bio::{Bio, EndBio, Ended, Mapped, Op, OpFlags, Status},
     buffers::{BufferBio, Buffers, DoneBuffer, Tags},
     context::{
-        cond_resched, hard_irq_or_irqs_off, in_interrupt, is_preemptible, jiffies, log, log_text,
-        online_cpus, possible_cpus, stretch, this_cpu, Level,
+        cond_resched, hard_irq_or_irqs_off, is_preemptible, jiffies, log, log_text, online_cpus,
+        possible_cpus, stretch, this_cpu, Level,
     },
     copied::CopiedBio,
     ctr::{Constructor, CtrError, CtrResult},

@@ -3,6 +3,7 @@
 //! What a target changes only while its device is suspended, and so reads without a lock.
 
 use super::{HeldBio, HoldsBios};
+use crate::mem::MaySleep;
 use core::{cell::UnsafeCell, marker::PhantomData};
 use kernel::{new_mutex, prelude::*, sync::Mutex};
 
@@ -68,7 +69,7 @@ impl<'ti, V> Settled<'ti, V> {
     }
 
     /// Changes the value, if the device is suspended. It stays suspended meanwhile.
-    pub fn change<R>(&self, change: impl FnOnce(&mut V) -> R) -> Option<R> {
+    pub fn change<R>(&self, _sleep: MaySleep<'_>, change: impl FnOnce(&mut V) -> R) -> Option<R> {
         let open = self.gate.open.lock();
 
         if !*open {

@@ -92,8 +92,9 @@ impl Features {
 /// # Context
 ///
 /// [`map`](Self::map) runs in the context of whoever submits I/O and must not wait for I/O of the
-/// same device. [`end_io`](Self::end_io) may run in hard interrupt context and must not sleep. All
-/// other operations run in process context and may sleep; [`status`](Self::status),
+/// same device. [`end_io`](Self::end_io) may run in hard interrupt context and must not sleep: what
+/// sleeps takes a [`MaySleep`](crate::mem::MaySleep), and there is none. All other operations run in
+/// process context and may sleep; [`status`](Self::status),
 /// [`message`](Self::message), [`prepare_ioctl`](Self::prepare_ioctl),
 /// [`iterate_devices`](Self::iterate_devices) and the DAX operations run at any time between the
 /// constructor and the drop, at once with all others.

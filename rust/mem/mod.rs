@@ -2,12 +2,14 @@
 
 //! Memory that bios and ciphers work on, and pools that always have some.
 
+mod may_sleep;
 mod pool;
 mod secret;
 mod segment;
 
 pub(crate) use self::secret::fill_random;
 pub use self::{
+    may_sleep::MaySleep,
     pool::{Pool, PoolBox},
     secret::Secret,
     segment::{Segment, SegmentMut},

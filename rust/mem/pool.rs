@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/mempool.h`](srctree/include/linux/mempool.h)
 
-use super::{NOIO, NOWAIT};
+use super::{MaySleep, NOIO, NOWAIT};
 use crate::bindings;
 use core::{
     ops::{Deref, DerefMut},
@@ -32,7 +32,7 @@ unsafe impl Sync for Pool {}
 
 impl Pool {
     /// A pool of blocks of `size` bytes (at least one), of which `count` are kept.
-    pub fn new(count: u16, size: usize) -> impl PinInit<Self, Error> {
+    pub fn new(count: u16, size: usize, _sleep: MaySleep<'_>) -> impl PinInit<Self, Error> {
         let size = size.max(1);
 
         try_pin_init!(Self {
@@ -58,11 +58,9 @@ impl Pool {
         })
     }
 
-    /// A block, full of zeroes. Waits until there is one if `wait`.
-    ///
-    /// Without `wait` it may be called in any context.
-    pub fn take(&self, wait: bool) -> Option<PoolBox<'_>> {
-        let gfp = if wait { NOIO } else { NOWAIT };
+    /// A block, full of zeroes. Waits until there is one, if it may sleep.
+    pub fn take(&self, sleep: Option<MaySleep<'_>>) -> Option<PoolBox<'_>> {
+        let gfp = if sleep.is_some() { NOIO } else { NOWAIT };
         // SAFETY: By the type invariants the pool is initialised.
         let block = unsafe { bindings::mempool_alloc_noprof(self.inner.get(), gfp) };
         let block = NonNull::new(block)?.cast::<u8>();

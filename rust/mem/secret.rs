@@ -2,6 +2,7 @@
 
 //! Bytes that nobody may find in memory afterwards.
 
+use super::MaySleep;
 use crate::bindings;
 use core::ops::{Deref, DerefMut};
 use kernel::{alloc::AllocError, prelude::*};
@@ -11,7 +12,7 @@ pub struct Secret(KVec<u8>);
 
 impl Secret {
     /// Zeroes, as many as asked for.
-    pub fn zeroed(len: usize) -> Result<Self, AllocError> {
+    pub fn zeroed(len: usize, _sleep: MaySleep<'_>) -> Result<Self, AllocError> {
         let mut bytes = KVec::new();
 
         // The vector has its final size from the start, so that no copy is ever left behind.
@@ -20,8 +21,8 @@ impl Secret {
     }
 
     /// A copy of `bytes`.
-    pub fn copy_of(bytes: &[u8]) -> Result<Self, AllocError> {
-        let mut secret = Self::zeroed(bytes.len())?;
+    pub fn copy_of(bytes: &[u8], sleep: MaySleep<'_>) -> Result<Self, AllocError> {
+        let mut secret = Self::zeroed(bytes.len(), sleep)?;
 
         secret.copy_from_slice(bytes);
         Ok(secret)

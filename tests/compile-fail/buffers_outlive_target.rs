@@ -12,5 +12,5 @@ fn keep<'ti, T: HoldsBios<'ti>>(
     bio: &HeldBio<'_, 'ti, T>,
     dev: &'ti Device,
 ) {
-    elsewhere.0 = buffers.new_bio(bio, dev, 0, true); //~ lifetime
+    elsewhere.0 = buffers.new_bio(bio, dev, 0, None); //~ lifetime
 }

@@ -9,10 +9,10 @@
 use crate::{
     crypto::{Call, Cipher, Direction, Skcipher},
     dm::{
-        prelude::*, BufferBio, Buffers, DoneBuffer, Fate, Held, HeldBio, HoldsBios, QueueOptions,
+        cond_resched, prelude::*, BufferBio, Buffers, DoneBuffer, Fate, Held, HeldBio, HoldsBios, QueueOptions,
         Settled, Shelf, SubmitThread, Tags, Workqueue,
     },
-    mem::{Pool, PoolBox},
+    mem::{MaySleep, Pool, PoolBox},
 };
 
 struct Type;
@@ -54,9 +54,9 @@ impl<'ti> Target<'ti> for Whole<'ti> {
         };
         let [dev] = args.exactly(c"Invalid argument count")?;
         let failed = |e| CtrError::new(e, c"No cipher");
-        let mut cipher = Cipher::new(KVec::new(), 16, 0).map_err(failed)?;
+        let mut cipher = Cipher::new(KVec::new(), 16, 0, ti.may_sleep()).map_err(failed)?;
 
-        cipher.set_key(0, &[0; 32]).map_err(failed)?;
+        cipher.set_key(0, &[0; 32], ti.may_sleep()).map_err(failed)?;
         let queue = ti.queue(c"case", OPTIONS, c"No queue")?;
 
         Ok(Self {
@@ -73,8 +73,8 @@ impl<'ti> Target<'ti> for Whole<'ti> {
 
     fn map<'map>(&self, _ti: &DmTarget, bio: Bio<'map, Self::PerBio>) -> Mapped<'map> {
         let data = Data {
-            tags: Tags::pooled(self.pool, 16),
-            block: self.pool.take(true),
+            tags: Tags::pooled(self.pool, 16, bio.may_sleep()),
+            block: self.pool.take(Some(bio.may_sleep())),
             spare: None,
             again: None,
         };
@@ -82,16 +82,18 @@ impl<'ti> Target<'ti> for Whole<'ti> {
         self.shelf.help();
         bio.hold(data).submitted(|bio| match bio.op() {
             Op::WRITE => bio.queue(self.queue),
-            _ => match bio.submit_read(self.buffers, self.dev, 0, true) {
+            _ => match bio.submit_read(self.buffers, self.dev, 0, None) {
                 Ok(fate) => fate,
                 Err(bio) => bio.end(Status::RESOURCE),
             },
         })
     }
 
-    fn message(&self, _: &DmTarget, _: Args<'_>, _: &mut StatusLine<'_>) -> Result<bool> {
+    fn message(&self, _: &DmTarget, args: Args<'_>, _: &mut StatusLine<'_>) -> Result<bool> {
         self.cipher
-            .change(|cipher| cipher.set_key(0, &[1; 32]))
+            .change(args.may_sleep(), |cipher| {
+                cipher.set_key(0, &[1; 32], args.may_sleep())
+            })
             .ok_or(EINVAL)??;
         Ok(false)
     }
@@ -104,11 +106,15 @@ impl<'ti> Target<'ti> for Whole<'ti> {
 impl<'ti> HoldsBios<'ti> for Whole<'ti> {
     type Data = Data<'ti>;
 
-    fn work<'call>(&self, mut bio: HeldBio<'call, 'ti, Self>) -> Fate<'call> {
-        let Some(mut buffer) = self.buffers.new_bio(&bio, self.dev, 0, true) else {
+    fn work<'call>(
+        &self,
+        mut bio: HeldBio<'call, 'ti, Self>,
+        sleep: Option<MaySleep<'call>>,
+    ) -> Fate<'call> {
+        let Some(mut buffer) = self.buffers.new_bio(&bio, self.dev, 0, sleep) else {
             return bio.end(Status::RESOURCE);
         };
-        let mut request = self.cipher.get(&bio).request(true);
+        let mut request = self.cipher.get(&bio).request(sleep);
 
         buffer.copy_from(&bio);
         if let (Some(request), Some(segment)) = (&mut request, buffer.cursor_mut().take(512)) {
@@ -122,6 +128,9 @@ impl<'ti> HoldsBios<'ti> for Whole<'ti> {
             });
         }
         drop(request);
+        if let Some(sleep) = sleep {
+            cond_resched(sleep);
+        }
         match bio.data_mut().spare.take() {
             Some(spare) => bio.submit(spare),
             None => bio.submit_by(self.thread, buffer, 0),

@@ -7,6 +7,6 @@ use crate::{dm::prelude::*, mem::PoolBox};
 struct Elsewhere(Option<PoolBox<'static>>);
 
 fn ctr<'ti>(elsewhere: &mut Elsewhere, ti: &mut Constructor<'ti>) -> CtrResult {
-    elsewhere.0 = ti.pool(1, 512, c"No memory")?.take(true); //~ E0521
+    elsewhere.0 = ti.pool(1, 512, c"No memory")?.take(None); //~ E0521
     Ok(())
 }

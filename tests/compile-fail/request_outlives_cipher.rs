@@ -5,5 +5,5 @@
 use crate::crypto::{Cipher, Request, Skcipher};
 
 fn request<'a>(cipher: Cipher<Skcipher>) -> Option<Request<'a, Skcipher>> {
-    cipher.request(false) //~ E0515
+    cipher.request(None) //~ E0515
 }

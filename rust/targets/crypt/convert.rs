@@ -10,7 +10,7 @@ use super::{
 use crate::{
     crypto::{not_authentic, Call, Cipher, Direction, Request, Skcipher, Transform},
     dm::{self, prelude::*, Data, Tags},
-    mem::{Segment, SegmentMut},
+    mem::{MaySleep, Segment, SegmentMut},
 };
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
@@ -32,10 +32,10 @@ pub(crate) struct Conversion<'a, 'p> {
     pub(crate) tags: Option<(&'a Tags<'p>, usize)>,
     /// Where the data lie on the target.
     pub(crate) sector: Sector,
-    /// Whether to wait for memory.
-    pub(crate) wait: bool,
-    /// Whether to let others run in between.
-    pub(crate) yields: bool,
+    /// Waits for memory if it may.
+    pub(crate) sleep: Option<MaySleep<'a>>,
+    /// Lets others run in between if it may.
+    pub(crate) yields: Option<MaySleep<'a>>,
 }
 
 impl CryptTarget<'_> {
@@ -86,7 +86,7 @@ impl CryptTarget<'_> {
         mut conversion: Conversion<'_, '_>,
         fill_iv: impl Fn(u64, &mut [u8]),
     ) -> Result<(), Failure> {
-        let mut request = cipher.request(conversion.wait).ok_or(Failure::TryLater)?;
+        let mut request = cipher.request(conversion.sleep).ok_or(Failure::TryLater)?;
         let step = u64::from(self.sector_size >> 9);
         // In small sectors also if large ones count: where these wrap around, those do.
         let mut sector = conversion.sector.wrapping_add(self.iv_offset);
@@ -112,8 +112,8 @@ impl CryptTarget<'_> {
             });
 
             done.map_err(|_| Failure::Io)?;
-            if conversion.yields {
-                dm::cond_resched();
+            if let Some(sleep) = conversion.yields {
+                dm::cond_resched(sleep);
             }
         }
         Ok(())
@@ -127,7 +127,7 @@ impl CryptTarget<'_> {
         mut conversion: Conversion<'_, '_>,
         aead: bool,
     ) -> Result<(), Failure> {
-        let mut request = cipher.request(conversion.wait).ok_or(Failure::TryLater)?;
+        let mut request = cipher.request(conversion.sleep).ok_or(Failure::TryLater)?;
         let step = u64::from(self.sector_size >> 9);
         let last_key = cipher.transforms().len().wrapping_sub(1);
         let mut sector = conversion.sector.wrapping_add(self.iv_offset);
@@ -158,8 +158,8 @@ impl CryptTarget<'_> {
             if let Some(tag) = &mut tag {
                 tag.at = tag.at.wrapping_add(self.tuple_size);
             }
-            if conversion.yields {
-                dm::cond_resched();
+            if let Some(sleep) = conversion.yields {
+                dm::cond_resched(sleep);
             }
         }
         Ok(())

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     crypto::{mac_size, Aead, Cipher, Skcipher, Transform},
     dm::{self, prelude::*, QueueOptions, Sector},
+    mem::MaySleep,
 };
 use kernel::{
     new_mutex,
@@ -36,11 +37,12 @@ pub(super) fn target<'ti>(
     mut args: Args<'_>,
 ) -> CtrResult<CryptTarget<'ti>> {
     let few = CtrError::new(EINVAL, c"Not enough arguments");
+    let sleep = args.may_sleep();
     let mut next = || args.next().ok_or(few);
     let (cipher, key, iv_offset, path, start) = (next()?, next()?, next()?, next()?, next()?);
     let argument = scan::key_argument(key.as_bytes())
         .ok_or(CtrError::new(EINVAL, c"Cannot parse key size"))?;
-    let mut key = Key::empty(argument.size)
+    let mut key = Key::empty(argument.size, sleep)
         .map_err(|e| CtrError::new(e, c"Cannot allocate encryption context"))?;
     let (options, aead) = options(args, ti.len())?;
 
@@ -50,6 +52,7 @@ pub(super) fn target<'ti>(
         argument: &argument,
         options: &options,
         aead,
+        sleep,
     };
     let Made {
         keyed,
@@ -242,6 +245,7 @@ struct Making<'a> {
     argument: &'a KeyArgument<'a>,
     options: &'a Options<'a>,
     aead: bool,
+    sleep: MaySleep<'a>,
 }
 
 /// The ciphers, and what was found out about them.
@@ -259,8 +263,8 @@ impl Making<'_> {
         let mut mac = self.options.integrity_key_size.unwrap_or(0);
 
         if let Some(hash) = authenc {
-            let size =
-                mac_size(name(hash)).map_err(|e| CtrError::new(e, c"Invalid AEAD cipher spec"))?;
+            let size = mac_size(name(hash), self.sleep)
+                .map_err(|e| CtrError::new(e, c"Invalid AEAD cipher spec"))?;
 
             if self.options.integrity_key_size.is_none() {
                 mac = size;
@@ -298,7 +302,7 @@ impl Making<'_> {
             KVec::with_capacity(count, GFP_KERNEL | __GFP_NOWARN).map_err(|_| failed(ENOMEM))?;
 
         for _ in 0..count {
-            let transform = T::new(name(&spec.name)).map_err(failed)?;
+            let transform = T::new(name(&spec.name), self.sleep).map_err(failed)?;
 
             transforms
                 .push(transform, GFP_KERNEL)
@@ -345,7 +349,7 @@ impl Making<'_> {
             }
             _ => {}
         }
-        let cipher = Cipher::new(transforms, iv_size, ASSOC_SECTOR + iv_size)
+        let cipher = Cipher::new(transforms, iv_size, ASSOC_SECTOR + iv_size, self.sleep)
             .map_err(|e| CtrError::new(e, c"Cannot allocate crypt request mempool"))?;
         let input = iv_name.map(|name| IvInput {
             name,
@@ -370,15 +374,15 @@ impl Making<'_> {
     ) -> CtrResult<Made> {
         let mut keyed = Keyed { cipher, iv: None };
 
-        key.set(self.argument, &shape, &mut keyed, |valid| {
+        key.set(self.argument, &shape, &mut keyed, self.sleep, |valid| {
             key_valid.store(valid, Relaxed);
         })
         .map_err(|e| CtrError::new(e, c"Error decoding and setting key"))?;
         if let Some(input) = &input {
-            let mut iv =
-                Iv::new(input, &shape).map_err(|e| CtrError::new(e, c"Error creating IV"))?;
+            let mut iv = Iv::new(input, &shape, self.sleep)
+                .map_err(|e| CtrError::new(e, c"Error creating IV"))?;
 
-            iv.set_key(&shape, &key.bytes)
+            iv.set_key(&shape, &key.bytes, self.sleep)
                 .map_err(|e| CtrError::new(e, c"Error initialising IV"))?;
             keyed.iv = Some(iv);
         }

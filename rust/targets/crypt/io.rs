@@ -8,8 +8,9 @@ use super::{
     mode::Kind,
     split, spread, CryptTarget,
 };
-use crate::dm::{
-    self, prelude::*, BufferBio, Data, DoneBuffer, Fate, Held, HeldBio, HoldsBios, Tags,
+use crate::{
+    dm::{self, prelude::*, BufferBio, Data, DoneBuffer, Fate, Held, HeldBio, HoldsBios, Tags},
+    mem::MaySleep,
 };
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
@@ -109,6 +110,7 @@ impl<'ti> CryptTarget<'ti> {
         let Ok(tags) = self.tags_for(&mut bio) else {
             return bio.kill();
         };
+        let sleep = bio.may_sleep();
         let sector = ti.offset(bio.sector());
         let step = if writing { Step::Write } else { Step::Read };
         let helps = writing && !other && self.spread.wants_help();
@@ -135,11 +137,13 @@ impl<'ti> CryptTarget<'ti> {
             })
             .submitted(|bio| match writing {
                 true if self.is_async(&bio) => bio.queue(self.crypt_queue),
-                true if self.options.no_write_workqueue => self.write(bio, Where::Submitter),
+                true if self.options.no_write_workqueue => {
+                    self.write(bio, Where::Submitter, Some(sleep))
+                }
                 true if self.is_one_of_many(&bio) => bio.queue(self.crypt_queue),
                 true if other => self.hand_over(bio),
-                true => self.write(bio, Where::Quick),
-                false => self.read(bio, false),
+                true => self.write(bio, Where::Quick, None),
+                false => self.read(bio, None),
             });
 
         if helps {
@@ -229,7 +233,12 @@ impl<'ti> CryptTarget<'ti> {
     }
 
     /// Works on one part.
-    fn do_part(&self, bio: &CryptBio<'_, 'ti>, number: u32, wait: bool) -> Result<(), Failure> {
+    fn do_part(
+        &self,
+        bio: &CryptBio<'_, 'ti>,
+        number: u32,
+        sleep: Option<MaySleep<'_>>,
+    ) -> Result<(), Failure> {
         let Io {
             sector,
             tags,
@@ -264,20 +273,24 @@ impl<'ti> CryptTarget<'ti> {
                     .as_ref()
                     .map(|tags| (tags, sectors.wrapping_mul(self.tuple_size))),
                 sector: sector.wrapping_add(Sector::from(start >> 9)),
-                wait,
-                yields: wait,
+                sleep,
+                yields: sleep,
             },
         )
     }
 
     /// Works on the parts that were put off.
-    fn do_put_off<'call>(&self, bio: CryptBio<'call, 'ti>) -> Fate<'call> {
+    fn do_put_off<'call>(
+        &self,
+        bio: CryptBio<'call, 'ti>,
+        sleep: Option<MaySleep<'call>>,
+    ) -> Fate<'call> {
         let put_off = bio.data().parts.put_off.load(Relaxed);
         let numbers =
             (0..bio.data().parts.count).filter(|number| put_off & 1u32.wrapping_shl(*number) != 0);
 
         for number in numbers {
-            match self.do_part(&bio, number, true) {
+            match self.do_part(&bio, number, sleep) {
                 Ok(()) => {}
                 Err(Failure::Tampered(_)) => return self.tampered_in_parts(bio),
                 Err(_) => return self.end(bio, Status::IOERR),
@@ -359,17 +372,23 @@ impl<'ti> CryptTarget<'ti> {
         {
             return Err(EIO);
         }
-        Tags::pooled(pool, tag_len(bio.nr_sectors())?)
+        let sleep = bio.may_sleep();
+
+        Tags::pooled(pool, tag_len(bio.nr_sectors())?, sleep)
             .map(Some)
             .ok_or(EIO)
     }
 
-    fn read<'call>(&self, bio: CryptBio<'call, 'ti>, wait: bool) -> Fate<'call> {
+    fn read<'call>(
+        &self,
+        bio: CryptBio<'call, 'ti>,
+        sleep: Option<MaySleep<'call>>,
+    ) -> Fate<'call> {
         let sector = self.start.wrapping_add(bio.data().sector);
 
-        match bio.submit_read(self.buffers, self.dev, sector, wait) {
+        match bio.submit_read(self.buffers, self.dev, sector, sleep) {
             Ok(fate) => fate,
-            Err(bio) if wait => self.end(bio, Status::RESOURCE),
+            Err(bio) if sleep.is_some() => self.end(bio, Status::RESOURCE),
             Err(bio) => bio.queue(self.io_queue),
         }
     }
@@ -396,7 +415,7 @@ impl<'ti> CryptTarget<'ti> {
                 bio.in_parts(self.reads, count)
             } else {
                 let helps = self.spread.wants_help();
-                let fate = self.decrypt(bio, Where::Quick);
+                let fate = self.decrypt(bio, None);
 
                 if helps {
                     self.reads.help();
@@ -406,11 +425,15 @@ impl<'ti> CryptTarget<'ti> {
         } else if dm::hard_irq_or_irqs_off() {
             bio.queue_bh()
         } else {
-            self.decrypt(bio, Where::Submitter)
+            self.decrypt(bio, None)
         }
     }
 
-    fn decrypt<'call>(&self, mut bio: CryptBio<'call, 'ti>, place: Where) -> Fate<'call> {
+    fn decrypt<'call>(
+        &self,
+        mut bio: CryptBio<'call, 'ti>,
+        sleep: Option<MaySleep<'call>>,
+    ) -> Fate<'call> {
         let sector = bio.data().sector;
         let again = bio.data_mut().again.take();
         let data = match &again {
@@ -428,9 +451,8 @@ impl<'ti> CryptTarget<'ti> {
                 data: Data::InPlace(data),
                 tags: bio.data().tags.as_ref().map(|tags| (tags, 0)),
                 sector,
-                // Whoever completes the bio below may not be allowed to sleep.
-                wait: place == Where::Queue && !dm::in_interrupt(),
-                yields: place == Where::Queue && !self.options.no_read_workqueue,
+                sleep,
+                yields: sleep.filter(|_| !self.options.no_read_workqueue),
             },
         );
 
@@ -458,21 +480,29 @@ impl<'ti> CryptTarget<'ti> {
         }
     }
 
-    fn read_again<'call>(&self, bio: CryptBio<'call, 'ti>) -> Fate<'call> {
+    fn read_again<'call>(
+        &self,
+        bio: CryptBio<'call, 'ti>,
+        sleep: Option<MaySleep<'call>>,
+    ) -> Fate<'call> {
         let sector = self.start.wrapping_add(bio.data().sector);
 
-        match self.buffers.new_bio(&bio, self.dev, sector, true) {
+        match self.buffers.new_bio(&bio, self.dev, sector, sleep) {
             Some(buffer) => bio.submit(buffer),
             None => self.end(bio, Status::RESOURCE),
         }
     }
 
-    fn write<'call>(&self, mut bio: CryptBio<'call, 'ti>, place: Where) -> Fate<'call> {
+    fn write<'call>(
+        &self,
+        mut bio: CryptBio<'call, 'ti>,
+        place: Where,
+        sleep: Option<MaySleep<'call>>,
+    ) -> Fate<'call> {
         let sector = bio.data().sector;
         let to = self.start.wrapping_add(sector);
-        let wait = place != Where::Quick;
-        let Some(mut buffer) = self.buffers.new_bio(&bio, self.dev, to, wait) else {
-            return if wait {
+        let Some(mut buffer) = self.buffers.new_bio(&bio, self.dev, to, sleep) else {
+            return if sleep.is_some() {
                 self.end(bio, Status::IOERR)
             } else {
                 bio.queue(self.crypt_queue)
@@ -501,8 +531,8 @@ impl<'ti> CryptTarget<'ti> {
                 },
                 tags: bio.data().tags.as_ref().map(|tags| (tags, 0)),
                 sector,
-                wait,
-                yields: place == Where::Queue && !self.options.no_write_workqueue,
+                sleep,
+                yields: sleep.filter(|_| place == Where::Queue && !self.options.no_write_workqueue),
             },
         );
 
@@ -527,14 +557,18 @@ impl<'ti> CryptTarget<'ti> {
 impl<'ti> HoldsBios<'ti> for CryptTarget<'ti> {
     type Data = Io<'ti>;
 
-    fn work<'call>(&self, mut bio: CryptBio<'call, 'ti>) -> Fate<'call> {
+    fn work<'call>(
+        &self,
+        mut bio: CryptBio<'call, 'ti>,
+        sleep: Option<MaySleep<'call>>,
+    ) -> Fate<'call> {
         let from = bio.data_mut().from.take();
         let fate = match bio.data().step {
-            Step::Read => self.read(bio, true),
-            Step::Decrypt | Step::DecryptAgain => self.decrypt(bio, Where::Queue),
-            Step::Write => self.write(bio, Where::Queue),
-            Step::ReadAgain => self.read_again(bio),
-            Step::PutOff => self.do_put_off(bio),
+            Step::Read => self.read(bio, sleep),
+            Step::Decrypt | Step::DecryptAgain => self.decrypt(bio, sleep),
+            Step::Write => self.write(bio, Where::Queue, sleep),
+            Step::ReadAgain => self.read_again(bio, sleep),
+            Step::PutOff => self.do_put_off(bio, sleep),
         };
 
         if let Some(from) = from {
@@ -546,8 +580,8 @@ impl<'ti> HoldsBios<'ti> for CryptTarget<'ti> {
     fn quick<'call>(&self, mut bio: CryptBio<'call, 'ti>) -> Fate<'call> {
         let from = bio.data_mut().from.take();
         let fate = match bio.data().step {
-            Step::Write => self.write(bio, Where::Quick),
-            _ => self.decrypt(bio, Where::Quick),
+            Step::Write => self.write(bio, Where::Quick, None),
+            _ => self.decrypt(bio, None),
         };
 
         if let Some(from) = from {
@@ -559,7 +593,7 @@ impl<'ti> HoldsBios<'ti> for CryptTarget<'ti> {
     fn part(&self, bio: &CryptBio<'_, 'ti>, number: u32) -> bool {
         let parts = &bio.data().parts;
 
-        match self.do_part(bio, number, false) {
+        match self.do_part(bio, number, None) {
             Ok(()) => return true,
             Err(Failure::TryLater) => {
                 parts.put_off.fetch_or(1 << (number & 31), Relaxed);

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     crypto::{Cipher, Transform},
     dm,
-    mem::Secret,
+    mem::{MaySleep, Secret},
 };
 use kernel::prelude::*;
 
@@ -47,7 +47,12 @@ impl Shape {
     }
 
     /// Gives the transforms their keys. The last error counts.
-    pub(crate) fn apply<T: Transform>(&self, cipher: &mut Cipher<T>, key: &[u8]) -> Result {
+    pub(crate) fn apply<T: Transform>(
+        &self,
+        cipher: &mut Cipher<T>,
+        key: &[u8],
+        sleep: MaySleep<'_>,
+    ) -> Result {
         let size = self.subkey_size()?;
         let mut result = Ok(());
 
@@ -55,12 +60,12 @@ impl Shape {
             let set = if self.authenc {
                 let key = key.get(..size).ok_or(EINVAL)?;
 
-                cipher.set_key(i, &authenc_key(key, self.mac)?)
+                cipher.set_key(i, &authenc_key(key, self.mac, sleep)?, sleep)
             } else {
                 let start = i.checked_mul(size).ok_or(EINVAL)?;
                 let key = key.get(start..).and_then(|key| key.get(..size));
 
-                cipher.set_key(i, key.ok_or(EINVAL)?)
+                cipher.set_key(i, key.ok_or(EINVAL)?, sleep)
             };
             if set.is_err() {
                 result = set;
@@ -79,7 +84,7 @@ impl Shape {
 
 /// A key for `authenc()`: a routing attribute with the size of the cipher's key, the hash's key, the
 /// cipher's.
-fn authenc_key(key: &[u8], mac: u32) -> Result<Secret> {
+fn authenc_key(key: &[u8], mac: u32, sleep: MaySleep<'_>) -> Result<Secret> {
     /// Bytes of the attribute: length, type (1: this one), and the size, big endian.
     const HEADER: u16 = 8;
     let mac = usize::try_from(mac).map_err(|_| EINVAL)?;
@@ -88,7 +93,7 @@ fn authenc_key(key: &[u8], mac: u32) -> Result<Secret> {
     let size = u32::try_from(cipher.len()).map_err(|_| EINVAL)?;
     let header = [HEADER.to_ne_bytes(), 1u16.to_ne_bytes()];
     let parts: [&[u8]; 4] = [header.as_flattened(), &size.to_be_bytes(), mac, cipher];
-    let mut all = Secret::zeroed(key.len().saturating_add(HEADER.into()))?;
+    let mut all = Secret::zeroed(key.len().saturating_add(HEADER.into()), sleep)?;
     let bytes = parts.into_iter().flatten();
 
     for (to, from) in all.iter_mut().zip(bytes) {
@@ -99,9 +104,9 @@ fn authenc_key(key: &[u8], mac: u32) -> Result<Secret> {
 
 impl Key {
     /// No key yet, of `size` bytes.
-    pub(crate) fn empty(size: usize) -> Result<Self> {
+    pub(crate) fn empty(size: usize, sleep: MaySleep<'_>) -> Result<Self> {
         Ok(Self {
-            bytes: Secret::zeroed(size)?,
+            bytes: Secret::zeroed(size, sleep)?,
             name: None,
         })
     }
@@ -114,6 +119,7 @@ impl Key {
         argument: &KeyArgument<'_>,
         shape: &Shape,
         keyed: &mut Keyed,
+        sleep: MaySleep<'_>,
         valid: impl Fn(bool),
     ) -> Result {
         match argument.source {
@@ -126,7 +132,7 @@ impl Key {
                 if shape.size != 0 {
                     scan::hex_decode(digits, &mut self.bytes).ok_or(EINVAL)?;
                 }
-                keyed.apply(shape, &self.bytes)?;
+                keyed.apply(shape, &self.bytes, sleep)?;
                 valid(true);
                 Ok(())
             }
@@ -140,13 +146,13 @@ impl Key {
                     return Err(EINVAL);
                 }
                 let (kind, description) = scan::keyring_name(name).ok_or(EINVAL)?;
-                let copy = Secret::copy_of(name)?;
+                let copy = Secret::copy_of(name, sleep)?;
                 let description = with_nul(description)?;
                 let description = CStr::from_bytes_with_nul(&description).map_err(|_| EINVAL)?;
 
-                dm::read_key(kind, description, &mut self.bytes)?;
+                dm::read_key(sleep, kind, description, &mut self.bytes)?;
                 valid(false);
-                keyed.apply(shape, &self.bytes)?;
+                keyed.apply(shape, &self.bytes, sleep)?;
                 valid(true);
                 self.name = Some(copy);
                 Ok(())
@@ -155,11 +161,11 @@ impl Key {
     }
 
     /// Forgets the key: the transforms get noise for one.
-    pub(crate) fn wipe(&mut self, shape: &Shape, keyed: &mut Keyed) -> Result {
+    pub(crate) fn wipe(&mut self, shape: &Shape, keyed: &mut Keyed, sleep: MaySleep<'_>) -> Result {
         self.bytes.randomize();
         keyed.wipe_iv();
         self.name = None;
-        let result = keyed.apply(shape, &self.bytes);
+        let result = keyed.apply(shape, &self.bytes, sleep);
 
         self.bytes.wipe();
         result

@@ -30,7 +30,7 @@ mod status;
 use self::{key::Key, key::Shape, mode::Keyed, spread::Spread};
 use crate::{
     dm::{self, prelude::*, Buffers, Held, Level, Settled, Shelf, SubmitThread, Workqueue},
-    mem::Pool,
+    mem::{MaySleep, Pool},
 };
 use kernel::sync::{
     atomic::{Atomic, Relaxed},
@@ -113,7 +113,7 @@ pub(crate) struct CryptTarget<'ti> {
 }
 
 impl CryptTarget<'_> {
-    fn key_message(&self, args: &[Arg<'_>]) -> Result<bool> {
+    fn key_message(&self, args: &[Arg<'_>], sleep: MaySleep<'_>) -> Result<bool> {
         if !self.suspended.load(Relaxed) {
             dm::log(
                 Level::Warning,
@@ -125,27 +125,27 @@ impl CryptTarget<'_> {
         let is = |arg: &Arg<'_>, text: &[u8]| arg.as_bytes().eq_ignore_ascii_case(text);
 
         match args {
-            [what, text] if is(what, b"set") => self.set_key(text.as_bytes()),
-            [what] if is(what, b"wipe") => self.change_key(|key, keyed| {
+            [what, text] if is(what, b"set") => self.set_key(text.as_bytes(), sleep),
+            [what] if is(what, b"wipe") => self.change_key(sleep, |key, keyed| {
                 self.key_valid.store(false, Relaxed);
-                key.wipe(&self.shape, keyed)
+                key.wipe(&self.shape, keyed, sleep)
             }),
             _ => return unrecognised(),
         }
         .map(|()| false)
     }
 
-    fn set_key(&self, text: &[u8]) -> Result {
+    fn set_key(&self, text: &[u8], sleep: MaySleep<'_>) -> Result {
         let argument = scan::key_argument(text)
             .filter(|argument| argument.size == self.shape.size)
             .ok_or(EINVAL)?;
 
-        self.change_key(|key, keyed| {
-            key.set(&argument, &self.shape, keyed, |valid| {
+        self.change_key(sleep, |key, keyed| {
+            key.set(&argument, &self.shape, keyed, sleep, |valid| {
                 self.key_valid.store(valid, Relaxed);
             })?;
             let result = match &mut keyed.iv {
-                Some(iv) => iv.set_key(&self.shape, &key.bytes),
+                Some(iv) => iv.set_key(&self.shape, &key.bytes, sleep),
                 None => Ok(()),
             };
 
@@ -156,9 +156,13 @@ impl CryptTarget<'_> {
         })
     }
 
-    fn change_key(&self, change: impl FnOnce(&mut Key, &mut Keyed) -> Result) -> Result {
+    fn change_key(
+        &self,
+        sleep: MaySleep<'_>,
+        change: impl FnOnce(&mut Key, &mut Keyed) -> Result,
+    ) -> Result {
         self.keyed
-            .change(|keyed| change(&mut self.key.lock(), keyed))
+            .change(sleep, |keyed| change(&mut self.key.lock(), keyed))
             .ok_or(EINVAL)?
     }
 }
@@ -211,6 +215,7 @@ impl<'ti> Target<'ti> for CryptTarget<'ti> {
     fn message(&self, _ti: &DmTarget, args: Args<'_>, _: &mut StatusLine<'_>) -> Result<bool> {
         let mut all = [None; 4];
         let count = args.len();
+        let sleep = args.may_sleep();
 
         for (to, arg) in all.iter_mut().zip(args) {
             *to = Some(arg);
@@ -220,13 +225,13 @@ impl<'ti> Target<'ti> for CryptTarget<'ti> {
                 if count <= 3 && key.as_bytes().eq_ignore_ascii_case(b"key") =>
             {
                 match b {
-                    Some(b) => self.key_message(&[a, b]),
-                    None => self.key_message(&[a]),
+                    Some(b) => self.key_message(&[a, b], sleep),
+                    None => self.key_message(&[a], sleep),
                 }
             }
             // Too many arguments for any: but first the device has to be suspended.
             [Some(key), Some(_), ..] if key.as_bytes().eq_ignore_ascii_case(b"key") => {
-                self.key_message(&[])
+                self.key_message(&[], sleep)
             }
             _ => unrecognised(),
         }

@@ -11,7 +11,7 @@ use crate::{
         aes_schedule, fips_enabled, md5_unpadded, Aead, AesSchedule, Cipher, Request, Skcipher,
         Transform,
     },
-    mem::{fill_random, Secret, Segment, SegmentMut},
+    mem::{fill_random, MaySleep, Secret, Segment, SegmentMut},
 };
 use core::sync::atomic::AtomicU32;
 use kernel::prelude::*;
@@ -121,7 +121,7 @@ pub(crate) struct IvInput {
 
 impl Iv {
     /// An IV mode, without its keys.
-    pub(crate) fn new(input: &IvInput, shape: &Shape) -> Result<Self> {
+    pub(crate) fn new(input: &IvInput, shape: &Shape, sleep: MaySleep<'_>) -> Result<Self> {
         let refuse = |condition: bool| if condition { Err(EINVAL) } else { Ok(()) };
         let eboiv = || refuse(input.aead || input.block_size as usize != input.iv_size);
         let small_sectors = || refuse(input.sector_size as usize != SECTOR_SIZE);
@@ -144,7 +144,7 @@ impl Iv {
                 let seed = if shape.parts == shape.count {
                     None
                 } else {
-                    Some(Secret::zeroed(LMK_SEED_SIZE)?)
+                    Some(Secret::zeroed(LMK_SEED_SIZE, sleep)?)
                 };
 
                 Self::Lmk { seed }
@@ -153,8 +153,8 @@ impl Iv {
                 small_sectors()?;
                 refuse(shape.size <= input.iv_size.saturating_add(TCW_WHITENING_SIZE))?;
                 Self::Tcw {
-                    seed: Secret::zeroed(input.iv_size)?,
-                    whitening: Secret::zeroed(TCW_WHITENING_SIZE)?,
+                    seed: Secret::zeroed(input.iv_size, sleep)?,
+                    whitening: Secret::zeroed(TCW_WHITENING_SIZE, sleep)?,
                 }
             }
             IvName::Eboiv => {
@@ -169,7 +169,7 @@ impl Iv {
     }
 
     /// Takes what the mode needs of a key.
-    pub(crate) fn set_key(&mut self, shape: &Shape, key: &[u8]) -> Result {
+    pub(crate) fn set_key(&mut self, shape: &Shape, key: &[u8], sleep: MaySleep<'_>) -> Result {
         match self {
             Self::Lmk { seed: Some(seed) } => {
                 let parts = usize::try_from(shape.parts).map_err(|_| EINVAL)?;
@@ -189,7 +189,9 @@ impl Iv {
                 seed.copy_from_slice(first);
                 whitening.copy_from_slice(second.get(..TCW_WHITENING_SIZE).ok_or(EINVAL)?);
             }
-            Self::Elephant(schedule) => *schedule = Some(aes_schedule(shape.extra_of(key)?)?),
+            Self::Elephant(schedule) => {
+                *schedule = Some(aes_schedule(shape.extra_of(key)?, sleep)?)
+            }
             _ => {}
         }
         Ok(())
@@ -362,10 +364,10 @@ fn elephant_key(schedule: &Option<AesSchedule>, byte: u64) -> Result<[[u8; 4]; 8
 
 impl Keyed {
     /// Gives the transforms their keys.
-    pub(crate) fn apply(&mut self, shape: &Shape, key: &[u8]) -> Result {
+    pub(crate) fn apply(&mut self, shape: &Shape, key: &[u8], sleep: MaySleep<'_>) -> Result {
         match &mut self.cipher {
-            Kind::Skcipher(cipher) => shape.apply(cipher, key),
-            Kind::Aead(cipher) => shape.apply(cipher, key),
+            Kind::Skcipher(cipher) => shape.apply(cipher, key, sleep),
+            Kind::Aead(cipher) => shape.apply(cipher, key, sleep),
         }
     }
 
