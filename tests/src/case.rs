@@ -26,6 +26,8 @@ pub struct Env {
     pub module: Option<Module>,
     /// Where the in-tree targets are that the kernel was built without.
     pub twins: PathBuf,
+    /// Where the module is whose targets are for tests only.
+    pub probe: PathBuf,
     /// The `dmrs` tool, if its tests are to run.
     pub dmrs: Option<PathBuf>,
     /// Fail, rather than ignore, a test that lacks a device or a tool.

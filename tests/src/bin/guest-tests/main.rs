@@ -27,6 +27,7 @@ mod harness;
 mod linear;
 mod module;
 mod powercut;
+mod probe;
 mod striped;
 mod tool;
 mod zero;
@@ -42,6 +43,9 @@ struct Options {
     /// Where the in-tree targets are that the kernel was built without, as modules.
     #[arg(long, value_name = "DIR", default_value = "/dm-rust/build/twins")]
     twins: PathBuf,
+    /// Where the module is whose targets are for tests only.
+    #[arg(long, value_name = "DIR", default_value = "/dm-rust/build/probe")]
+    probe: PathBuf,
     /// The `dmrs` tool; without it, its tests are ignored.
     #[arg(long, value_name = "FILE")]
     dmrs: Option<PathBuf>,
@@ -81,6 +85,7 @@ fn all(options: &Options) -> Vec<Case> {
     cases.extend(delay::cases(options.long));
     cases.extend(flakey::cases(options.long));
     cases.extend(powercut::cases(options.long));
+    cases.extend(probe::cases());
     cases.extend(fuzz::cases(options.seed, rounds));
     cases.extend(crypt::cases());
     // Each takes longer than one of the targets that only pass requests on.
@@ -183,6 +188,7 @@ fn main() -> ExitCode {
     let env = Arc::new(Env {
         module: options.module.as_deref().map(Module::new),
         twins: options.twins.clone(),
+        probe: options.probe.clone(),
         dmrs: options.dmrs.clone(),
         require_all: options.require_all,
         long: options.long,

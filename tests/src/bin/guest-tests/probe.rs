@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of the abstraction by targets of a module of their own (`tests/probe`), which do what none of
+//! those under test does: they keep with each bio what has a destructor, and send held bios all ways
+//! that there are.
+
+use anyhow::{ensure, Context, Result};
+use dm_rust_tests::case::{case, skip, Case, Ctx};
+use dm_rust_tests::disk::{pattern, Disk, Mode};
+use dm_rust_tests::dm::{line, outcome, MappedDevice, Suspend};
+use dm_rust_tests::lower::{self, Lower};
+use dm_rust_tests::module::Module;
+use std::thread;
+use std::time::Duration;
+
+const SECTORS: u64 = 2048;
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        case("probe::per_bio_data", per_bio_data),
+        case("probe::per_bio_data_of_requeued", of_requeued),
+        case("probe::held_ram", |ctx| held(ctx, &lower::ram()?, ALL_WAYS)),
+        case("probe::held_virtio", |ctx| {
+            held(ctx, &lower::virtio()?, WAYS_OF_INTERRUPTS)
+        }),
+        case("probe::held_and_failed", held_and_failed),
+    ]
+}
+
+/// The module, until this is dropped.
+struct Probe(Module);
+
+impl Probe {
+    fn new(ctx: &Ctx) -> Result<Probe> {
+        ctx.module()?;
+        let file = ctx.env.probe.join("dm-rust-probe.ko");
+        if !file.exists() {
+            return Err(skip(format!("there is no {}", file.display())));
+        }
+        let module = Module::new(&file);
+        // What it counts begins with nothing.
+        module.ensure_unloaded()?;
+        module.ensure_loaded()?;
+        Ok(Probe(module))
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if let Err(e) = self.0.ensure_unloaded() {
+            dm_rust_tests::cleanup::left_behind("the tests' own module", format!("{e:#}"));
+        }
+    }
+}
+
+/// The numbers of a status line.
+fn counts(device: &MappedDevice) -> Result<Vec<u64>> {
+    let status = &device.status()?[0].params;
+    let numbers: Result<Vec<u64>, _> = status.split(' ').map(str::parse).collect();
+    numbers.with_context(|| format!("the status is {status:?}"))
+}
+
+/// How many were made. All are dropped, once.
+fn made(device: &MappedDevice) -> Result<u64> {
+    let counts = counts(device)?;
+    ensure!(
+        counts[0] == counts[1],
+        "{} were made, {} dropped",
+        counts[0],
+        counts[1]
+    );
+    ensure!(counts[2] == 0, "{} went wrong", counts[2]);
+    Ok(counts[0])
+}
+
+fn create(target: &str, lower: &Lower) -> Result<(MappedDevice, Disk)> {
+    let device = MappedDevice::create(&[line(0, SECTORS, target, lower.node())])?;
+    let disk = Disk::open(&device.path(), Mode::Direct)?;
+    Ok((device, disk))
+}
+
+/// The data of a bio are dropped once, whatever becomes of it.
+fn per_bio_data(ctx: &Ctx) -> Result<()> {
+    let _probe = Probe::new(ctx)?;
+    let lower = lower::ram()?;
+    let (device, disk) = create("rust-probe", &lower)?;
+    let mut before = made(&device)?;
+    // What is said, what comes of it, and how many bios one write and one read become at least.
+    for (way, wanted, least) in [
+        ("remap", "ok", 2),
+        ("kill", "EIO", 2),
+        ("end", "ok", 2),
+        ("fail", "ENODATA", 2),
+        // The device is not being suspended.
+        ("requeue", "EIO", 2),
+        ("requeue_at_end", "EIO", 2),
+        ("partial", "ok", 16),
+        ("remap", "ok", 2),
+    ] {
+        device.message(0, way)?;
+        let sector = 8 * before % SECTORS;
+        let data = pattern(before, sector, 8);
+        let written = outcome(disk.write(sector, &data));
+        let read = disk.read(sector, 8);
+        match way {
+            "remap" | "partial" => {
+                lower.open()?.expect_pattern(sector, before, sector, 8)?;
+                ensure!(read.as_ref().ok() == Some(&data), "{way}: other data came");
+            }
+            "end" => ensure!(
+                read.as_ref().is_ok_and(|data| data.iter().all(|b| *b == 0)),
+                "it was not zeroes that were read"
+            ),
+            _ => {}
+        }
+        for said in [written, outcome(read.map(drop))] {
+            ensure!(said.starts_with(wanted), "{way}: {said}, not {wanted}");
+        }
+        let now = made(&device).with_context(|| format!("after {way:?}"))?;
+        ensure!(
+            now >= before + least,
+            "{way}: {} bios, and {least} at least",
+            now - before
+        );
+        before = now;
+    }
+    ctx.take_log("^device-mapper: ").map(drop)
+}
+
+/// A bio that is mapped anew after a suspension has data anew.
+fn of_requeued(ctx: &Ctx) -> Result<()> {
+    ctx.need_twin("delay")?;
+    let _probe = Probe::new(ctx)?;
+    let lower = lower::ram()?;
+    let params = format!("{} 0 1000", lower.node());
+    let slow = MappedDevice::create(&[line(0, SECTORS, "delay", params)])?;
+    let table = [line(0, SECTORS, "rust-probe", slow.devno())];
+    let device = MappedDevice::create(&table)?;
+    let disk = Disk::open(&device.path(), Mode::Direct)?;
+    let before = made(&device)?;
+    device.message(0, "requeue_at_end")?;
+    thread::scope(|scope| {
+        let write = scope.spawn(|| disk.write(8, &pattern(1, 8, 8)));
+        // It is below by then, and comes back while the device is being suspended.
+        thread::sleep(Duration::from_millis(300));
+        device.suspend(Suspend::NoFlush)?;
+        device.message(0, "remap")?;
+        ensure!(!write.is_finished(), "the write did not wait");
+        device.resume()?;
+        let written = write.join().expect("a thread that does not panic");
+        written.context("the write that was mapped anew")
+    })?;
+    lower.open()?.expect_pattern(8, 1, 8, 8)?;
+    let bios = made(&device)? - before;
+    ensure!(bios >= 2, "{bios} bios: it was not mapped anew");
+    Ok(())
+}
+
+/// Letters for what is done with a bio, see `tests/probe/targets/hold.rs`.
+const ALL_WAYS: &[&str] = &[
+    "b", "t", "qb", "qt", "sb", "pb", "bq", "bs", "bp", "bi", "bqi", "iqb", "qspb", "bqsp",
+    "spqbpsqi", "iqtiqspi",
+];
+
+/// Where bios complete in interrupts nothing is done on the spot.
+const WAYS_OF_INTERRUPTS: &[&str] = &[
+    "b", "t", "qb", "sb", "pb", "bq", "bi", "bqs", "bqp", "biqspi",
+];
+
+/// Data go all ways, and what is kept with a bio is dropped once.
+fn held(ctx: &Ctx, lower: &Lower, ways: &[&str]) -> Result<()> {
+    const THREADS: u64 = 4;
+    const PART: u64 = SECTORS / THREADS;
+    let _probe = Probe::new(ctx)?;
+    let (device, disk) = create("rust-probe-hold", lower)?;
+    let below = lower.open()?;
+    let mut before = made(&device)?;
+    let mut parts = counts(&device)?[3];
+    for (seed, way) in (1..).zip(ways) {
+        device.message(0, &format!("way {way}"))?;
+        let one = |first: u64| -> Result<()> {
+            for (sector, count) in [(0, 1), (1, 7), (8, 128), (136, 1), (137, 375)] {
+                let sector = first + sector;
+                disk.write(sector, &pattern(seed, sector, count))?;
+                disk.expect_pattern(sector, seed, sector, count)?;
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let all: Vec<_> = (0..THREADS)
+                .map(|i| {
+                    scope.spawn({
+                        let one = &one;
+                        move || one(i * PART)
+                    })
+                })
+                .collect();
+            all.into_iter()
+                .try_for_each(|t| t.join().expect("a thread that does not panic"))
+        })
+        .with_context(|| format!("way {way}"))?;
+        below
+            .expect_pattern(0, seed, 0, SECTORS)
+            .with_context(|| format!("below, way {way}"))?;
+        let now = made(&device).with_context(|| format!("way {way}"))?;
+        let bios = now - before;
+        ensure!(bios >= 2 * 5 * THREADS, "way {way}: {bios} bios");
+        let worked_on = counts(&device)?[3] - parts;
+        let wanted = 3 * bios * way.matches('p').count() as u64;
+        ensure!(
+            worked_on == wanted,
+            "way {way}: {worked_on} parts, not {wanted}"
+        );
+        before = now;
+        parts += worked_on;
+    }
+    Ok(())
+}
+
+/// A held bio that fails is dropped as well, wherever that is.
+fn held_and_failed(ctx: &Ctx) -> Result<()> {
+    let _probe = Probe::new(ctx)?;
+    let lower = lower::ram()?;
+    let (device, disk) = create("rust-probe-hold", &lower)?;
+    for way in [
+        "f", "qf", "sf", "pf", "bf", "bqf", "bsf", "bpf", "if", "bif",
+    ] {
+        let before = made(&device)?;
+        device.message(0, &format!("way {way}"))?;
+        for said in [
+            outcome(disk.write(8, &[1; 4096])),
+            outcome(disk.read(8, 8).map(drop)),
+        ] {
+            ensure!(said == "EIO", "way {way}: {said}");
+        }
+        ensure!(made(&device)? >= before + 2, "way {way}: no bios");
+    }
+    Ok(())
+}
