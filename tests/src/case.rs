@@ -13,6 +13,7 @@ use anyhow::{anyhow, ensure, Result};
 use libtest_mimic::{Completion, Failed, Trial};
 use std::cell::RefCell;
 use std::fmt;
+use std::fs;
 use std::io;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
@@ -274,6 +275,8 @@ impl Case {
     pub fn execute(self, env: Arc<Env>) -> Result<()> {
         let _deadline = Deadline::arm(&self.name, self.limit * patience());
         let _stopwatch = Stopwatch(self.name.clone(), Instant::now());
+        // For who reads the whole log. What the kernel says of this test comes after it.
+        let _ = fs::write("/dev/kmsg", format!("<6>guest-tests: {}\n", self.name));
         let ctx = Ctx {
             env,
             log: RefCell::new(KernelLog::open()?),
