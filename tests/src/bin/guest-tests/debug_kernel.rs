@@ -159,6 +159,10 @@ fn messages(target: &Target) -> &'static [&'static str] {
 fn each_call(ctx: &Ctx, target: &Target, shape: &Shape, lowers: &[Lower]) -> Result<()> {
     let table = (shape.table)(&ctx.env.target(target.name), lowers);
     let device = MappedDevice::empty()?;
+    // What it needs is there from now on: no process has to look for it each time that it is not found.
+    device.load(&table)?;
+    device.clear()?;
+    let _no_modprobe = Setting::new("/proc/sys/kernel/modprobe", "\n")?;
     // In-tree dust says so of any lookup of a device that fails, and so does ours.
     let known = match target.name {
         "dust" => &[Errno::NOMEM, Errno::INVAL][..],
