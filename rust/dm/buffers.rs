@@ -406,6 +406,7 @@ impl Buffers {
         fields.bi_bdev = dev.bdev();
         fields.bi_ioprio = base.bi_ioprio;
         fields.bi_iter.bi_sector = sector;
+        let most_vecs = fields.bi_max_vecs;
         // INVARIANT: The bio has no pages yet.
         let buffer = BufferBio { bio, buffers: self };
         let mut left = size;
@@ -415,7 +416,8 @@ impl Buffers {
         };
 
         while left > 0 {
-            if fields.bi_vcnt >= fields.bi_max_vecs {
+            // SAFETY: The bio is ours.
+            if unsafe { (*bio.as_ptr()).bi_vcnt } >= most_vecs {
                 return None;
             }
             order = order.min(left.div_ceil(PAGE_SIZE).checked_ilog2().unwrap_or(0));

@@ -166,8 +166,8 @@ struct Shared {
 ///
 /// # Invariants
 ///
-/// `task` is null or there until [`stop`](Self::stop) is called, which happens when no bio has been
-/// put off.
+/// `task` is null, or there until [`stop`](Self::stop) takes it away, which happens when no bio has
+/// been put off and only the target's destructor is left to run.
 #[pin_data]
 pub struct Agenda {
     #[pin]
@@ -218,9 +218,12 @@ impl Agenda {
     ///
     /// # Safety
     ///
-    /// Nothing has been put off, nor will be. It is called once.
+    /// Nothing has been put off, nor will be, and nobody uses the agenda at the same time.
     pub(super) unsafe fn stop(&self) {
-        let task = self.task.load(core::sync::atomic::Ordering::Acquire);
+        // INVARIANT: The target, which is dropped after this, may still ask for a hurry.
+        let task = self
+            .task
+            .swap(ptr::null_mut(), core::sync::atomic::Ordering::AcqRel);
 
         if !task.is_null() {
             // SAFETY: By the type invariants the task is there; it ends only when it is told so.
@@ -229,10 +232,20 @@ impl Agenda {
     }
 
     /// Whether all that has been and will be put off is due at once: for
-    /// [`presuspend`](super::Target::presuspend), since nobody can wait for I/O then.
+    /// [`presuspend`](super::Target::presuspend), since nobody can wait for I/O then. May be called in
+    /// any context.
     pub fn hurry(&self, hurries: bool) {
         self.hurries.store(hurries, Relaxed);
-        self.wake(&mut self.shared.lock(), Moment::now());
+        if !hurries {
+            return;
+        }
+        let task = self.task.load(core::sync::atomic::Ordering::Acquire);
+
+        // The thread looks whether to hurry after it has said that it is about to sleep.
+        if !task.is_null() {
+            // SAFETY: By the type invariants the task is there: `stop` is not called at the same time.
+            unsafe { bindings::wake_up_process(task) };
+        }
     }
 
     /// Sees to it that the thread is awake at `due`.
@@ -241,8 +254,7 @@ impl Agenda {
 
         if due < shared.wakes && !task.is_null() {
             shared.wakes = due;
-            // SAFETY: By the type invariants the task is there: there is a bio that was put off,
-            // or a target that calls this.
+            // SAFETY: By the type invariants the task is there: there is a bio that was put off.
             unsafe { bindings::wake_up_process(task) };
         }
     }

@@ -6,6 +6,7 @@
 
 crate::dm::targets! {
     hold::ProbeHold,
+    late::ProbeLate,
     probe::Probe,
 }
 

@@ -24,6 +24,7 @@ pub fn cases() -> Vec<Case> {
             held(ctx, &lower::virtio()?, WAYS_OF_INTERRUPTS)
         }),
         case("probe::held_and_failed", held_and_failed),
+        case("probe::put_off", put_off),
     ]
 }
 
@@ -236,4 +237,36 @@ fn held_and_failed(ctx: &Ctx) -> Result<()> {
         ensure!(made(&device)? >= before + 2, "way {way}: no bios");
     }
     Ok(())
+}
+
+/// What is kept with a bio that is put off is dropped once, whatever becomes of it; and a target may
+/// use what it has borrowed until it is gone, be it with its device or because it was refused.
+fn put_off(ctx: &Ctx) -> Result<()> {
+    const ROUNDS: u64 = 20;
+    let _probe = Probe::new(ctx)?;
+    let lower = lower::ram()?;
+    for round in 0..ROUNDS {
+        let (device, disk) = create("rust-probe-late", &lower)?;
+        for (way, wanted) in [("submit", "ok"), ("later", "ok"), ("fail", "ENODATA")] {
+            let before = made(&device)?;
+            device.message(0, way)?;
+            for said in [
+                outcome(disk.write(8, &pattern(round, 8, 8))),
+                outcome(disk.read(8, 8).map(drop)),
+            ] {
+                ensure!(said.starts_with(wanted), "{way}: {said}, not {wanted}");
+            }
+            ensure!(made(&device)? >= before + 2, "{way}: no bios");
+        }
+        lower.open()?.expect_pattern(8, round, 8, 8)?;
+        drop(disk);
+        device.remove()?;
+        let refused = MappedDevice::empty()?;
+        let params = format!("{} x", lower.node());
+        let loaded = refused.load(&[line(0, SECTORS, "rust-probe-late", params)]);
+        ctx.expect_refused(loaded, "EINVAL", "Too many arguments")?;
+    }
+    // What the last one did at its end.
+    let (device, _) = create("rust-probe-late", &lower)?;
+    made(&device).map(drop)
 }
