@@ -9,7 +9,18 @@ use std::time::{Duration, Instant};
 
 /// How long is waited for what must come. It comes within milliseconds: this is for a machine that
 /// has other things to do.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub fn patience() -> Duration {
+    Duration::from_secs(60) * slowness()
+}
+
+/// Kernels that watch all that they do are ten times as slow.
+fn slowness() -> u32 {
+    if is_watched() {
+        10
+    } else {
+        1
+    }
+}
 
 const STEP: Duration = Duration::from_millis(10);
 
@@ -18,13 +29,13 @@ const STEP: Duration = Duration::from_millis(10);
 /// # Errors
 /// What looking ended with; or that `what` did not come.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience();
     loop {
         if let Some(found) = look()? {
             return Ok(found);
         }
         if Instant::now() > end {
-            bail!("{what}: not within {} s", PATIENCE.as_secs());
+            bail!("{what}: not within {} s", patience().as_secs());
         }
         thread::sleep(STEP);
     }
@@ -44,8 +55,7 @@ pub fn until_true(what: &str, mut look: impl FnMut() -> Result<bool>) -> Result<
 /// # Errors
 /// What trying ended with; or that it never was.
 pub fn quick<T>(what: &str, most: Duration, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-    // Kernels that watch all that they do are ten times as slow.
-    let most = if is_watched() { most * 10 } else { most };
+    let most = most * slowness();
     let mut quickest = Duration::MAX;
     for _ in 0..10 {
         let begin = Instant::now();
