@@ -170,6 +170,7 @@ pub struct Case {
     name: String,
     limit: Duration,
     last: bool,
+    in_each_part: bool,
     long: bool,
     run: Box<Run>,
 }
@@ -206,6 +207,7 @@ pub fn case(
         name: name.into(),
         limit: Duration::from_secs(60),
         last: false,
+        in_each_part: false,
         long: false,
         run: Box::new(run),
     }
@@ -240,6 +242,13 @@ impl Case {
         self
     }
 
+    /// Has it run after all others, and in each part of them if guests share them out: it is about what
+    /// they did.
+    pub fn in_each_part(mut self) -> Case {
+        self.in_each_part = true;
+        self.last()
+    }
+
     /// Has it run only where time does not matter: it takes long, and what it finds beyond the
     /// others is little.
     pub fn long(mut self) -> Case {
@@ -255,6 +264,11 @@ impl Case {
     /// Whether it is to be run after all others.
     pub fn is_last(&self) -> bool {
         self.last
+    }
+
+    /// Whether it is to be run in each part of the tests.
+    pub fn is_in_each_part(&self) -> bool {
+        self.in_each_part
     }
 
     /// Makes it a trial of the test runner.

@@ -79,7 +79,7 @@ pub fn cases() -> Vec<Case> {
         cases.push(
             case("kernel::nothing_has_leaked", no_leaks)
                 .limit(120)
-                .last(),
+                .in_each_part(),
         );
     }
     cases

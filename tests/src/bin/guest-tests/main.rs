@@ -126,15 +126,16 @@ impl Part {
         let others = 2..=of;
         let twice = others.clone().chain([1]).chain(others.clone());
         let mut turns = twice.chain([1]).chain(others).cycle();
-        let mut part_of = |case: &Case| {
-            let first = FOR_SEVERAL_CPUS.iter().any(|n| case.name().contains(n));
-            if first {
-                1
+        let is_mine = |case: &Case| {
+            if case.is_in_each_part() {
+                true
+            } else if FOR_SEVERAL_CPUS.iter().any(|n| case.name().contains(n)) {
+                number == 1
             } else {
-                turns.next().unwrap_or(1)
+                turns.next().unwrap_or(1) == number
             }
         };
-        let mine = cases.into_iter().filter(|case| part_of(case) == number);
+        let mine = cases.into_iter().filter(is_mine);
         mine.collect()
     }
 }
