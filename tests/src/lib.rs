@@ -17,6 +17,7 @@
 //! Sectors are 512 bytes everywhere, as in the block layer.
 
 pub mod case;
+pub mod cgroup;
 pub mod cleanup;
 pub mod deadline;
 pub mod disk;

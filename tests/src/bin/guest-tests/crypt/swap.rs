@@ -6,6 +6,7 @@
 use super::{Params, CRYPT};
 use anyhow::{ensure, Context, Result};
 use dm_rust_tests::case::{asked_seconds, case, is_watched, Case, Ctx};
+use dm_rust_tests::cgroup::Cgroup;
 use dm_rust_tests::dm::MappedDevice;
 use dm_rust_tests::process;
 use dm_rust_tests::setting::Setting;
@@ -26,8 +27,10 @@ const OPTIONS: &[&str] = &[
 ];
 
 /// What is left of the memory, and what is swapped out, in MiB.
-const LEFT: usize = 96;
-const OUT: usize = 64;
+const SIZES: [usize; 2] = [96, 64];
+
+/// The same on kernels that watch all that they do.
+const SIZES_WATCHED: [usize; 2] = [32, 16];
 
 const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;
@@ -58,6 +61,32 @@ impl Drop for Swap {
         if let Err(e) = process::run("swapoff", &[&node]) {
             dm_rust_tests::cleanup::left_behind(&node, format!("{e:#}"));
         }
+    }
+}
+
+/// What makes memory short until it is dropped.
+enum Shortage {
+    /// Huge pages are not swapped: they take the rest of the memory away from all.
+    OfAll { _huge: Setting },
+    /// Only this process has little.
+    OfThis { _group: Cgroup },
+}
+
+impl Shortage {
+    /// Leaves so many MiB, and tells how many they are.
+    ///
+    /// A kernel that watches all that it does complains of itself where all have little: that a page took
+    /// seconds, and that `kswapd` needs memory to forget files of the guest's root.
+    fn new(left: usize) -> Result<(Shortage, usize)> {
+        if is_watched() {
+            let group = Cgroup::enter("dmr-swap", "memory")?;
+            group.set("memory.max", &(left * MIB).to_string())?;
+            return Ok((Shortage::OfThis { _group: group }, left));
+        }
+        let available = || anyhow::Ok(number("/proc/meminfo", "MemAvailable")? as usize / 1024);
+        let taken = available()?.saturating_sub(left) / 2;
+        let huge = Setting::new("/proc/sys/vm/nr_hugepages", &taken.to_string())?;
+        Ok((Shortage::OfAll { _huge: huge }, available()?))
     }
 }
 
@@ -102,8 +131,7 @@ fn check(memory: &[u8], round: u64, thread: u64) -> Result<()> {
 
 fn short(ctx: &Ctx, seconds: Option<u64>) -> Result<()> {
     let lower = Kind::Virtio.make()?;
-    // There, a page more can take seconds.
-    let out = if is_watched() { OUT / 4 } else { OUT };
+    let [left, out] = if is_watched() { SIZES_WATCHED } else { SIZES };
     let all = seconds.is_some() || ctx.env.long;
     let ways = &OPTIONS[..if all { OPTIONS.len() } else { 1 }];
     let each = seconds.map_or(Duration::from_secs(SECONDS), |all| {
@@ -117,11 +145,7 @@ fn short(ctx: &Ctx, seconds: Option<u64>) -> Result<()> {
         let table = params.over(&ctx.env.target(CRYPT.name), &lower, lower.sectors());
         let device = MappedDevice::create(&[table])?;
         let swap = Swap::new(&device.path())?;
-        // Huge pages are not swapped: they take the rest of the memory away.
-        let available = number("/proc/meminfo", "MemAvailable")? as usize / 1024;
-        let taken = available.saturating_sub(LEFT) / 2;
-        let huge = Setting::new("/proc/sys/vm/nr_hugepages", &taken.to_string())?;
-        let left = number("/proc/meminfo", "MemAvailable")? as usize / 1024;
+        let (shortage, left) = Shortage::new(left)?;
         // At least so many pages each way, of those that do not fit.
         let least = (out * MIB / PAGE / 2) as u64;
         let most = left + (lower.sectors() / 2048) as usize * 3 / 4;
@@ -143,7 +167,7 @@ fn short(ctx: &Ctx, seconds: Option<u64>) -> Result<()> {
             );
         };
         println!("\n  {options:?}: {rounds} rounds, {read} pages read, {written} pages written");
-        drop(huge);
+        drop(shortage);
         drop(swap);
     }
     // That memory is short is told now and then.
