@@ -16,7 +16,7 @@ use crate::{
     mem::{MaySleep, Pool},
 };
 use core::{marker::PhantomData, ops::Deref, ptr::NonNull};
-use kernel::{alloc::AllocError, error::to_result, prelude::*};
+use kernel::{alloc::AllocError, error::to_result, ffi::c_int, prelude::*};
 
 /// Why a target could not be made: an errno for userspace, a message for the kernel log.
 #[derive(Clone, Copy)]
@@ -104,6 +104,18 @@ struct Extras {
     pools: KVec<Pin<KBox<Pool>>>,
     agendas: KVec<Pin<KBox<Agenda>>>,
     queue_id: Option<QueueId>,
+}
+
+impl Extras {
+    /// The number that names of queues end in. It is kept until the queues are gone.
+    fn number(&mut self, message: &'static CStr) -> CtrResult<c_int> {
+        if let Some(QueueId(number)) = self.queue_id {
+            return Ok(number);
+        }
+        let id = QueueId::new().map_err(|e| CtrError::new(e, message))?;
+
+        Ok(self.queue_id.insert(id).0)
+    }
 }
 
 impl Resources {
@@ -378,23 +390,22 @@ impl<'ti> Constructor<'ti> {
         Ok(Settled::new(unsafe { gate.as_ref() }, value))
     }
 
-    /// Takes a number for the names of queues.
+    /// Takes the number that names of queues end in, unless it was taken. The first queue does so
+    /// itself: this is for targets that have a message of their own for it.
     ///
     /// # Errors
     ///
     /// No number is left, with `message`.
     pub fn number_queues(&mut self, message: &'static CStr) -> CtrResult {
-        let id = QueueId::new().map_err(|e| CtrError::new(e, message))?;
-
-        self.resources.extras()?.queue_id = Some(id);
-        Ok(())
+        self.resources.extras()?.number(message).map(drop)
     }
 
-    /// A queue for the bios that the target holds, named `PREFIX-DEVICE-rNUMBER`.
+    /// A queue for the bios that the target holds, named `PREFIX-DEVICE-rNUMBER`. The number is the
+    /// table's own: another table of the device may have its queues at the same time.
     ///
     /// # Errors
     ///
-    /// No memory, with `message`.
+    /// No memory or no number is left, or a queue has this prefix already; with `message`.
     pub fn queue(
         &mut self,
         prefix: &CStr,
@@ -404,7 +415,7 @@ impl<'ti> Constructor<'ti> {
         let failed = CtrError::new(ENOMEM, message);
         let name = NonNull::from(self.device_name());
         let extras = self.resources.extras()?;
-        let id = extras.queue_id.as_ref().map_or(0, |id| id.0);
+        let id = extras.number(message)?;
 
         extras.queues.reserve(1, GFP_KERNEL).map_err(|_| failed)?;
         // SAFETY: The name stays as long as the device.

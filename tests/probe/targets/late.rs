@@ -76,6 +76,9 @@ impl<'ti> Target<'ti> for LateTarget<'ti> {
         };
         let dev = args.next().ok_or(CtrError::new(EINVAL, c"No device"))?;
         let queue = ti.queue(c"probe-late", OPTIONS, c"No queue")?;
+
+        // The queue has its number by now, and keeps it.
+        ti.number_queues(c"No number")?;
         let this = LateTarget {
             dev: ti.get_device(dev, c"Device lookup failed")?,
             agenda: ti.agenda(c"probe-late", c"No agenda")?,

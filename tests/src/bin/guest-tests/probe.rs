@@ -25,6 +25,7 @@ pub fn cases() -> Vec<Case> {
         }),
         case("probe::held_and_failed", held_and_failed),
         case("probe::put_off", put_off),
+        case("probe::two_tables", two_tables),
     ]
 }
 
@@ -269,4 +270,22 @@ fn put_off(ctx: &Ctx) -> Result<()> {
     // What the last one did at its end.
     let (device, _) = create("rust-probe-late", &lower)?;
     made(&device).map(drop)
+}
+
+/// While one table of a device takes over from another, both have their queues, whose names sysfs
+/// takes once only.
+fn two_tables(ctx: &Ctx) -> Result<()> {
+    let _probe = Probe::new(ctx)?;
+    let lower = lower::ram()?;
+    for target in ["rust-probe-hold", "rust-probe-late"] {
+        let table = [line(0, SECTORS, target, lower.node())];
+        let (device, disk) = create(target, &lower)?;
+        for round in 0..3 {
+            disk.write(8, &pattern(round, 8, 8))?;
+            device.load(&table)?;
+            device.resume()?;
+            disk.expect_pattern(8, round, 8, 8)?;
+        }
+    }
+    Ok(())
 }
