@@ -71,12 +71,20 @@ impl Event {
 pub struct Trace {
     dir: PathBuf,
     devices: Vec<String>,
+    /// The files that enable what is traced: to turn off all events that there are takes seconds on
+    /// kernels that watch what they do.
+    switches: Vec<String>,
 }
 
 impl Trace {
     /// Starts tracing some events ([`BIOS`], [`ISSUED`]) of devices, named by
     /// `major:minor`.
     pub fn start(devices: &[&str], events: &[&str]) -> Result<Trace> {
+        let events = events.iter().map(|event| format!("block/block_{event}"));
+        Trace::of(devices, events)
+    }
+
+    fn of(devices: &[&str], events: impl Iterator<Item = String>) -> Result<Trace> {
         let dir = Path::new(ROOT).join("dm-rust-tests");
         if !dir.exists() {
             fs::create_dir(&dir).context("cannot trace: is tracefs mounted?")?;
@@ -84,9 +92,10 @@ impl Trace {
         let trace = Trace {
             dir,
             devices: devices.iter().map(|d| (*d).to_owned()).collect(),
+            switches: events.map(|e| format!("events/{e}/enable")).collect(),
         };
-        for event in events {
-            trace.set(&format!("events/block/block_{event}/enable"), "1")?;
+        for switch in &trace.switches {
+            trace.set(switch, "1")?;
         }
         Ok(trace)
     }
@@ -96,6 +105,18 @@ impl Trace {
         fs::write(&path, value).with_context(|| format!("cannot write {}", path.display()))
     }
 
+    fn turn_off(&self) -> Result<()> {
+        self.switches.iter().try_for_each(|s| self.set(s, "0"))
+    }
+
+    fn text(&self) -> Result<String> {
+        let text = fs::read_to_string(self.dir.join("trace"))?;
+        if text.contains("LOST") {
+            bail!("the trace ran over: trace less at a time");
+        }
+        Ok(text)
+    }
+
     /// Begins a part of the trace, with a name of one line.
     pub fn mark(&self, name: &str) -> Result<()> {
         self.set("trace_marker", name)
@@ -103,11 +124,8 @@ impl Trace {
 
     /// Stops, and returns what happened on the devices in each part, in order.
     pub fn stop(self) -> Result<Vec<(String, Vec<Event>)>> {
-        self.set("events/enable", "0")?;
-        let text = fs::read_to_string(self.dir.join("trace"))?;
-        if text.contains("LOST") {
-            bail!("the trace ran over: trace less at a time");
-        }
+        self.turn_off()?;
+        let text = self.text()?;
         let mut parts = vec![("start".to_owned(), Vec::new())];
         for line in text.lines() {
             let mark = line.contains("tracing_mark").then(|| MARK.captures(line));
@@ -123,26 +141,36 @@ impl Trace {
     }
 }
 
-/// Runs something, and returns with its value which kinds of SCSI commands came of it: for each its
-/// name, its protection, and whether protection information went with it. How many there were is a
-/// matter of merging, and so of chance.
-pub fn scsi_commands<T>(run: impl FnOnce() -> T) -> Result<(T, Vec<String>)> {
-    let trace = Trace::start(&[], &[])?;
-    trace.set("events/scsi/scsi_dispatch_cmd_start/enable", "1")?;
-    let value = run();
-    trace.set("events/enable", "0")?;
-    let text = fs::read_to_string(trace.dir.join("trace"))?;
-    let mut kinds: Vec<_> = text
-        .lines()
-        .filter_map(|line| COMMAND.captures(line))
-        .map(|c| match &c[1] {
-            "0" => format!("{} {}", &c[3], &c[2]),
-            _ => format!("{} {} with information", &c[3], &c[2]),
-        })
-        .collect();
-    kinds.sort();
-    kinds.dedup();
-    Ok((value, kinds))
+/// Traces SCSI commands while it lives.
+pub struct Commands(Trace);
+
+impl Commands {
+    /// Starts.
+    pub fn start() -> Result<Commands> {
+        let event = "scsi/scsi_dispatch_cmd_start".to_owned();
+        Trace::of(&[], [event].into_iter()).map(Commands)
+    }
+
+    /// Runs something, and returns with its value which kinds of commands came of it: for each its
+    /// name, its protection, and whether protection information went with it. How many there were is
+    /// a matter of merging, and so of chance.
+    pub fn of<T>(&self, run: impl FnOnce() -> T) -> Result<(T, Vec<String>)> {
+        // What was traced before goes when the file is cut.
+        self.0.set("trace", "")?;
+        let value = run();
+        let text = self.0.text()?;
+        let mut kinds: Vec<_> = text
+            .lines()
+            .filter_map(|line| COMMAND.captures(line))
+            .map(|c| match &c[1] {
+                "0" => format!("{} {}", &c[3], &c[2]),
+                _ => format!("{} {} with information", &c[3], &c[2]),
+            })
+            .collect();
+        kinds.sort();
+        kinds.dedup();
+        Ok((value, kinds))
+    }
 }
 
 /// The events as text for comparison: the requests as they were made, in their
@@ -174,10 +202,9 @@ pub fn summary_in(order: Order, events: &[Event]) -> String {
 
 impl Drop for Trace {
     fn drop(&mut self) {
-        let removed =
-            fs::write(self.dir.join("events/enable"), "0").and_then(|()| fs::remove_dir(&self.dir));
-        if let Err(e) = removed {
-            cleanup::left_behind("trace instance", e);
+        let removed = self.turn_off();
+        if let Err(e) = removed.and_then(|()| Ok(fs::remove_dir(&self.dir)?)) {
+            cleanup::left_behind("trace instance", format!("{e:#}"));
         }
     }
 }

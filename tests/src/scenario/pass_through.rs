@@ -6,7 +6,7 @@
 use crate::case::{case, Case, Ctx};
 use crate::disk::{pattern, Disk, Mode};
 use crate::dm::outcome;
-use crate::trace::scsi_commands;
+use crate::trace::Commands;
 use crate::twin::{Kind, Side, Target};
 use crate::{sys, sysfs};
 use anyhow::{ensure, Context, Result};
@@ -36,8 +36,9 @@ fn integrity(ctx: &Ctx, target: &'static Target) -> Result<()> {
                 let device = side.device(&(shape.table)(&side.target, lowers))?;
                 let disk = Disk::open(&device.path(), Mode::Direct)?;
                 let key = format!("{kind_name} {}", shape.name);
+                let traced = Commands::start()?;
                 let seen = |step: &str, run: &dyn Fn() -> Result<()>| -> Result<bool> {
-                    let (result, commands) = scsi_commands(run)?;
+                    let (result, commands) = traced.of(run)?;
                     let result = result.map_err(|e| e.root_cause().to_string());
                     side.note(format!("{key} {step}"), format!("{result:?}"));
                     side.note(format!("{key} {step}: commands"), commands.join(", "));
