@@ -698,7 +698,7 @@ fn name_in(field: &[u8]) -> Option<&str> {
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    bytes.windows(what.len()).position(|w| w == what)
+    memchr::memmem::find(bytes, what)
 }
 
 /// Clears what would be covered by the longer name of the other side.
