@@ -197,7 +197,7 @@ fn hundred_rounds(ctx: &Ctx) -> Result<()> {
     rounds(0..10)?;
     let before = Allocated::now()?;
     rounds(10..110)?;
-    let grown = Allocated::now()?.grown(&before, OBJECTS, KIBIBYTES);
+    let grown = before.leaked(OBJECTS, KIBIBYTES)?;
     ensure!(grown.is_empty(), "leaks: {}", grown.join(", "));
     Ok(())
 }
@@ -321,7 +321,7 @@ fn a_leak_is_seen(ctx: &Ctx) -> Result<()> {
         Ok(device)
     };
     let held = (0..OBJECTS).map(|_| hold()).collect::<Result<Vec<_>>>()?;
-    let grown = Allocated::now()?.grown(&before, OBJECTS, KIBIBYTES);
+    let grown = before.leaked(OBJECTS, KIBIBYTES)?;
     ensure!(!grown.is_empty(), "{} tables were not seen", held.len());
     ensure!(
         module.0.users() == Some(OBJECTS as u32),
