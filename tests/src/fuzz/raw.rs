@@ -588,8 +588,13 @@ impl Raw {
                 bytes[at..at + name.len()].copy_from_slice(name.as_bytes());
                 bytes[at + name.len()..at + full.len()].fill(0);
             }
-            clear_after(&mut bytes, name.as_bytes());
         }
+        for (at, line) in self.table() {
+            if KNOWN.contains(&line.target.as_str()) {
+                clear_after(&mut bytes, at + 24 + line.target.len() + 1);
+            }
+        }
+        clear_after_names(&mut bytes);
         if u32::from(self.command) == DM_GET_TARGET_VERSION_CMD {
             // They follow from the length of the name, which is in the answer again.
             let size = offset_of!(dm_ioctl, data_size);
@@ -701,15 +706,27 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     memchr::memmem::find(bytes, what)
 }
 
-/// Clears what would be covered by the longer name of the other side.
-fn clear_after(bytes: &mut [u8], name: &[u8]) {
-    let full = [name, b"\0"].concat();
-    let mut from = 0;
-    while let Some(found) = find(&bytes[from..], &full) {
-        let end = from + found + full.len();
-        let to = (end + PREFIX.len()).min(bytes.len());
-        bytes[end..to].fill(0);
-        from = end;
+/// Clears what would be covered by the longer name of the other side, if one ends there.
+fn clear_after(bytes: &mut [u8], end: usize) {
+    bytes
+        .iter_mut()
+        .skip(end)
+        .take(PREFIX.len())
+        .for_each(|b| *b = 0);
+}
+
+/// The same for all names. One may stand in what is cleared after another.
+fn clear_after_names(bytes: &mut [u8]) {
+    let ends: Vec<_> = KNOWN
+        .iter()
+        .map(|name| format!("{name}\0"))
+        .flat_map(|full| {
+            let found = memchr::memmem::find_iter(bytes, &full);
+            found.map(|at| at + full.len()).collect::<Vec<_>>()
+        })
+        .collect();
+    for end in ends {
+        clear_after(bytes, end);
     }
 }
 
@@ -764,16 +781,40 @@ mod tests {
         }
     }
 
+    /// One name stands in what another needs on the other side.
+    #[test]
+    fn a_name_in_a_name_can_be_taken_off() {
+        let load = a_table_of(&stock(), 1);
+        let begin = load.get(WORDS[4]) as usize;
+        // A table begins eight bytes into another.
+        let mut moved = load.clone();
+        moved.set(begin + 32, b"error\0");
+        moved.put(WORDS[4], begin as u32 + 8);
+        // A name follows another in its field.
+        let mut followed = load;
+        followed.set(begin + 24, b"error\0zero\0.....");
+        for raw in [moved, followed] {
+            assert_eq!(raw.table()[0].1.target, "error", "{raw}");
+            let [theirs, ours] = SIDES.map(|wear| raw.undressed(&wear, raw.dressed(&wear)));
+            assert_eq!(theirs, ours, "{raw}");
+        }
+    }
+
+    /// A valid load of a table of so many lines.
+    fn a_table_of(stock: &Stock, lines: usize) -> Raw {
+        let mut rng = Rng::with_seed(1);
+        loop {
+            let raw = Raw::valid(&mut rng, stock);
+            if u32::from(raw.command) == DM_TABLE_LOAD_CMD && raw.table().len() == lines {
+                return raw;
+            }
+        }
+    }
+
     #[test]
     fn a_valid_table_is_one_on_both_sides() {
         let stock = stock();
-        let mut rng = Rng::with_seed(1);
-        let raw = loop {
-            let raw = Raw::valid(&mut rng, &stock);
-            if u32::from(raw.command) == DM_TABLE_LOAD_CMD && raw.table().len() == 2 {
-                break raw;
-            }
-        };
+        let raw = a_table_of(&stock, 2);
         let lines: Vec<_> = raw.table().into_iter().map(|(_, line)| line).collect();
         assert_eq!(lines, stock.tables[1]);
         let ours = raw.dressed(&SIDES[1]);

@@ -56,6 +56,9 @@ const MESSAGES: &[&str] = &[
     "@stats_list",
 ];
 
+/// From this size on what is given can hold a text that `printk` cuts off.
+const LONG: usize = 900;
+
 /// What device-mapper says now and then only, however often it is to be said.
 const SELDOM: [&str; 2] = ["ioctl interface mismatch", "Invalid data size in the ioctl"];
 
@@ -214,6 +217,10 @@ impl<'a> Raws<'a> {
         let result = self
             .memory
             .device_mapper(&self.control, raw.code, &mut bytes);
+        if bytes.len() >= LONG {
+            // What is cut off has lost its newline, and is shown when something else is said.
+            fs::write("/dev/kmsg", "<7>guest-tests: end of a long one\n")?;
+        }
         let log = self
             .log()?
             .into_iter()
