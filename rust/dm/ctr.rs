@@ -589,7 +589,8 @@ impl<'ti> Constructor<'ti> {
         /// Zone append is emulated by plain writes.
         set_emulate_zone_append => set_emulate_zone_append;
         /// Flushes need not pass through [`Target::map`](super::Target::map): device mapper may
-        /// send one to each device of the table.
+        /// send one to each device of the table. If that has one device only, `map` is given a
+        /// flush and the data that come with it as one bio, to be mapped as any other.
         set_flush_bypasses_map => set_flush_bypasses_map;
     }
 }

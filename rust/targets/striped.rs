@@ -141,7 +141,8 @@ impl<'ti> Target<'ti> for StripedTarget<'ti> {
     }
 
     fn map<'map>(&self, ti: &DmTarget, bio: Bio<'map>) -> Mapped<'map> {
-        if bio.flags().has(OpFlags::PREFLUSH) {
+        // With all stripes on one disk a flush comes with its data, which have a place of their own.
+        if bio.flags().has(OpFlags::PREFLUSH) && bio.size() == 0 {
             return match self.stripe(bio.number()) {
                 Some(stripe) => {
                     let sector = bio.sector();
