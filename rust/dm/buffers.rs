@@ -506,8 +506,11 @@ impl Buffers {
     /// Whether the pool has given out pages that it wants back.
     fn is_short(&self) -> bool {
         let pool = self.pages.inner.get();
-        // SAFETY: The pool is initialised. A stale value is harmless.
-        let (now, wanted) = unsafe { ((*pool).curr_nr, (*pool).min_nr) };
+        // SAFETY: The pool is initialised. Others change the number at the same time, which is why it
+        // is read as `READ_ONCE()` does. A stale value is harmless.
+        let now = unsafe { (&raw const (*pool).curr_nr).read_volatile() };
+        // SAFETY: The pool is initialised. This does not change: nobody resizes the pool.
+        let wanted = unsafe { (*pool).min_nr };
 
         now < wanted
     }
