@@ -354,6 +354,13 @@ impl MappedDevice {
         Ok(reply.has(DM_DATA_OUT_FLAG).then(|| text(&reply.data)))
     }
 
+    /// Sends a request about the device, as it is: with `data` that are masked and the room that is said,
+    /// see [`DmRequest`].
+    pub fn send(&self, command: u32, request: &DmRequest) -> io::Result<DmReply> {
+        let name = &self.name;
+        sys::device_mapper(&self.control, command, &DmRequest { name, ..*request })
+    }
+
     /// Removes it, without trying again.
     pub fn remove(&self) -> io::Result<()> {
         self.call(DM_DEV_REMOVE_CMD, 0).map(drop)

@@ -147,6 +147,10 @@ fn set_and_wiped(ctx: &Ctx) -> Result<()> {
             send(side, &device, &format!("key set {}", key(size)))?;
             resume(side, &device)?;
             contents("again")?;
+            // Not while it is live, though it was suspended before.
+            send(side, &device, "key wipe")?;
+            send(side, &device, &format!("key set {zeroes}"))?;
+            contents("as before")?;
         }
         Ok(())
     })

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Where in the kernel's memory keys are found: in a live device, and nowhere
-//! once the key was wiped or the device removed.
+//! once the key was wiped or the device removed. And the texts that they are given as: nowhere.
 
-use super::CRYPT;
+use super::{Params, CRYPT};
 use anyhow::{ensure, Context, Result};
+use devicemapper_sys::{DM_TABLE_LOAD_CMD, DM_TARGET_MSG_CMD};
 use dm_rust_tests::case::{case, Case, Ctx};
 use dm_rust_tests::disk::{pattern, Disk, Mode};
-use dm_rust_tests::dm::{line, MappedDevice, Suspend};
+use dm_rust_tests::dm::{encode, line, outcome, MappedDevice, Suspend};
 use dm_rust_tests::hex;
 use dm_rust_tests::lower::Lower;
+use dm_rust_tests::sys::DmRequest;
 use dm_rust_tests::twin::Kind;
 use memchr::memmem::Finder;
 use std::fs::File;
@@ -26,7 +28,10 @@ const CIPHERS: &[(&str, usize)] = &[
 ];
 
 pub fn cases() -> Vec<Case> {
-    vec![case("crypt::memory::keys_are_gone", gone).limit(400)]
+    vec![
+        case("crypt::memory::keys_are_gone", gone).limit(400),
+        case("crypt::memory::texts_are_gone", texts_are_gone).limit(400),
+    ]
 }
 
 /// Devices of each cipher that get rid of their keys in the same way.
@@ -124,6 +129,99 @@ fn gone(ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
+/// The room of requests, in bytes: so much that the kernel has no use for the same memory right after.
+const ROOM: usize = 1_500_000;
+
+/// How a key is given as text.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// In a table.
+    Loaded,
+    /// In a table that is refused after the key was set.
+    Refused,
+    /// In a message.
+    Set,
+    /// In a message that is refused: the key has another size.
+    NotSet,
+    /// In a message to a device without a target, so that nobody knows that it is a secret.
+    Left,
+}
+
+impl Way {
+    /// Makes such a request with a random key, and tells where its text is found then.
+    fn go(self, target: &str, lower: &Lower) -> Result<Vec<u64>> {
+        const CIPHER: &str = "aes-xts-plain64";
+        const SIZE: usize = 64;
+        let device = MappedDevice::empty()?;
+        let table = |start: &str| {
+            let key = "?".repeat(2 * SIZE);
+            let params = format!("{CIPHER} {key} 0 {} {start}", lower.node());
+            let data = encode(&[line(0, 1024, target, params)]);
+            (DM_TABLE_LOAD_CMD, 1, data)
+        };
+        let message = |size: usize| (DM_TARGET_MSG_CMD, 0, key_message(size));
+        if matches!(self, Way::Set | Way::NotSet) {
+            device.load(&[Params::new(CIPHER, SIZE).over(target, lower, 1024)])?;
+            device.resume()?;
+            device.suspend(Suspend::Flush)?;
+        }
+        let (command, targets, data) = match self {
+            Way::Loaded => table("0"),
+            Way::Refused => table(REFUSED),
+            Way::Set | Way::Left => message(SIZE),
+            Way::NotSet => message(SIZE / 2),
+        };
+        let (text, head, data) = Hidden::text(data);
+        let request = DmRequest {
+            targets,
+            data: &data,
+            mask: MASK,
+            room: ROOM,
+            ..DmRequest::default()
+        };
+        let sent = device.send(command, &request);
+        let taken = matches!(self, Way::Loaded | Way::Set);
+        ensure!(sent.is_ok() == taken, "{}", outcome(sent));
+        let mut found = Memory::open()?.search(&[&text], head, false)?;
+        Ok(found.remove(0))
+    }
+}
+
+/// `key set` and question marks, for a key of so many bytes.
+fn key_message(size: usize) -> Vec<u8> {
+    let text = format!("key set {}\0", "?".repeat(2 * size));
+    [&[0; 8], text.as_bytes()].concat()
+}
+
+/// Keys that are given as text are gone when the request is done, though that did not say that it has
+/// a secret (`DM_SECURE_DATA_FLAG`).
+fn texts_are_gone(ctx: &Ctx) -> Result<()> {
+    let lower = Kind::Ram.make()?;
+    let target = ctx.env.target(CRYPT.name);
+    for way in [Way::Loaded, Way::Refused, Way::Set, Way::NotSet, Way::Left] {
+        let is_left = matches!(way, Way::Left);
+        let mut seen = Vec::new();
+        while seen.len() < TRIES {
+            let places = way
+                .go(&target, &lower)
+                .with_context(|| format!("{way:?}"))?;
+            if places.is_empty() != is_left {
+                break;
+            }
+            seen.push(places);
+        }
+        ensure!(
+            seen.len() < TRIES,
+            "{way:?}: {}: {seen:x?}",
+            match is_left {
+                true => "what is left is not found, so that the others say nothing",
+                false => "the text of the key is left in memory, each time",
+            }
+        );
+    }
+    ctx.take_log("^device-mapper: ").map(drop)
+}
+
 /// The first four bytes of each key and of each key's second half, masked: they
 /// are looked for, then the rest is compared.
 type Head = [u8; 4];
@@ -144,6 +242,23 @@ impl Hidden {
             key[start..start + 4].copy_from_slice(&head);
         }
         Hidden(key)
+    }
+
+    /// A random text, and `request`, masked, with that in place of its question marks.
+    fn text(mut request: Vec<u8>) -> (Hidden, Head, Vec<u8>) {
+        let mut rng = fastrand::Rng::new();
+        let mut digit = || b"0123456789abcdef"[rng.usize(..16)] ^ MASK;
+        let head = [(); 4].map(|()| digit());
+        let places: Vec<_> = (0..request.len()).filter(|i| request[*i] == b'?').collect();
+        let mut text: Vec<_> = places.iter().map(|_| digit()).collect();
+        for start in Self::starts(text.len()) {
+            text[start..start + 4].copy_from_slice(&head);
+        }
+        request.iter_mut().for_each(|byte| *byte ^= MASK);
+        for (place, digit) in places.into_iter().zip(&text) {
+            request[place] = *digit;
+        }
+        (Hidden(text), head, request)
     }
 
     /// Where the parts are that are looked for.
