@@ -10,7 +10,7 @@ use dm_rust_tests::scenario::refusal::{arguments, Arguments};
 use dm_rust_tests::scenario::{self, MIB};
 use dm_rust_tests::ticks::Ticks;
 use dm_rust_tests::twin::{Kind, Shape, Target};
-use dm_rust_tests::{sysfs, wait};
+use dm_rust_tests::{fio, sysfs, wait};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -177,6 +177,33 @@ fn timing(ctx: &Ctx, delay: u64) -> Result<()> {
     })
 }
 
+/// None of many requests that are put off for different times is lost, though they come while others
+/// are served.
+fn many(ctx: &Ctx) -> Result<()> {
+    DELAY.compare(ctx, |side| {
+        let lower = side.lower(Kind::Ram, 0)?;
+        let node = lower.node();
+        let params = format!("{node} 0 2 {node} 0 5");
+        let device = side.device(&[line(0, 16384, &side.target, params)])?;
+        let jobs = ["numjobs=2", "size=4M", "offset_increment=4M", "bs=4k"];
+        let load = [
+            "rw=randrw",
+            "ioengine=libaio",
+            "iodepth=32",
+            "verify=crc32c",
+        ];
+        let report = fio::run(&device.path(), &[jobs, load].concat())?;
+        side.note("done", report.read + report.written);
+        let left = &device.status()?[0].params;
+        // In-tree counts up and down under two different locks, and loses some.
+        ensure!(
+            left == "0 0 0" || side.target == DELAY.name,
+            "{left:?} are held back"
+        );
+        Ok(())
+    })
+}
+
 /// Nobody waits for requests that are held back when the device is suspended.
 fn suspend(ctx: &Ctx, how: Suspend) -> Result<()> {
     DELAY.compare(ctx, |side| {
@@ -280,6 +307,7 @@ pub fn cases(long: bool) -> Vec<Case> {
         case("delay::ways", ways),
         case("delay::timing_of_16_ms", |ctx| timing(ctx, 16)),
         case("delay::timing_of_300_ms", |ctx| timing(ctx, 300)),
+        case("delay::many", many),
         case("delay::suspend", |ctx| suspend(ctx, Suspend::Flush)),
         case("delay::suspend_noflush", |ctx| {
             suspend(ctx, Suspend::NoFlush)
