@@ -120,6 +120,10 @@ ioctls! {
 
 /// `BLKREPORTZONE`: up to `count` zones from `sector` on, in the raw form of
 /// `struct blk_zone` (64 bytes each).
+///
+/// # Errors
+/// Those of the ioctl; and if there are more zones than there was room for, up to twice as many, for
+/// which there is memory.
 pub fn report_zones(file: &File, sector: u64, count: u32) -> io::Result<Vec<[u8; 64]>> {
     const HEADER: usize = 16;
     let call = Ioctl {
@@ -127,15 +131,17 @@ pub fn report_zones(file: &File, sector: u64, count: u32) -> io::Result<Vec<[u8;
         code: request_code_readwrite!(0x12, 130, 16),
         size: HEADER + count as usize * 64,
     };
-    let mut arg = vec![0; call.size];
+    let mut arg = vec![0; HEADER + 2 * count as usize * 64];
     arg[..8].copy_from_slice(&sector.to_ne_bytes());
     arg[8..12].copy_from_slice(&count.to_ne_bytes());
     call.call(file, &mut arg)?;
     let mut found = [0; 4];
     found.copy_from_slice(&arg[8..12]);
-    let zones = arg[HEADER..]
-        .chunks_exact(64)
-        .take(u32::from_ne_bytes(found) as usize);
+    let found = u32::from_ne_bytes(found);
+    if found > count {
+        return Err(io::Error::other(format!("{found} zones, not {count}")));
+    }
+    let zones = arg[HEADER..].chunks_exact(64).take(found as usize);
     Ok(zones.map(|z| z.try_into().expect("chunks of 64")).collect())
 }
 

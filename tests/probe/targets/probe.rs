@@ -4,14 +4,14 @@
 //!
 //! Table: `<start> <length> rust-probe <device>`. Status: `<made> <dropped> <bad>`. A message says
 //! what is done with bios from then on: `remap`, `kill`, `end`, `fail`, `requeue`, `partial`,
-//! `requeue_at_end`.
+//! `requeue_at_end`; and with `zones_twice`, that zones are reported twice.
 
 use super::{write_counts, Token};
 use crate::dm::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 
 /// What is done with bios; the place in the list is the number of it.
-const WAYS: [&[u8]; 7] = [
+const WAYS: [&[u8]; 8] = [
     b"remap",
     b"kill",
     b"end",
@@ -19,6 +19,7 @@ const WAYS: [&[u8]; 7] = [
     b"requeue",
     b"partial",
     b"requeue_at_end",
+    b"zones_twice",
 ];
 
 /// The kind of target.
@@ -27,6 +28,7 @@ pub(crate) struct Probe;
 impl TargetType for Probe {
     const NAME: &'static CStr = c"rust-probe";
     const VERSION: [u32; 3] = [1, 0, 0];
+    const FEATURES: Features = Features::ZONED_HM;
     type Target<'ti> = ProbeTarget<'ti>;
 }
 
@@ -88,6 +90,20 @@ impl<'ti> Target<'ti> for ProbeTarget<'ti> {
             return bio.requeue();
         }
         bio.done(status)
+    }
+
+    fn report_zones(&self, ti: &DmTarget, report: &mut ZoneReport<'_>) -> Result<u32> {
+        let sector = ti.offset(report.next_sector());
+        let count = report.from_device(self.dev, 0, sector)?;
+
+        if self.is(b"zones_twice") {
+            report.from_device(self.dev, 0, sector)?;
+        }
+        Ok(count)
+    }
+
+    fn iterate_devices(&self, ti: &DmTarget, callout: &mut Callout<'_>) -> ControlFlow<Stop> {
+        callout.call(self.dev, 0, ti.len())
     }
 
     fn status(&self, _: &DmTarget, kind: StatusType, out: &mut StatusLine<'_>) -> fmt::Result {

@@ -10,6 +10,8 @@ use dm_rust_tests::disk::{pattern, Disk, Mode};
 use dm_rust_tests::dm::{line, outcome, MappedDevice, Suspend};
 use dm_rust_tests::lower::{self, Lower};
 use dm_rust_tests::module::Module;
+use dm_rust_tests::scenario::ZONED;
+use dm_rust_tests::zones;
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         case("probe::per_bio_data", per_bio_data),
         case("probe::per_bio_data_of_requeued", of_requeued),
+        case("probe::zones_twice", zones_twice),
         case("probe::held_ram", |ctx| held(ctx, &lower::ram()?, ALL_WAYS)),
         case("probe::held_virtio", |ctx| {
             held(ctx, &lower::virtio()?, WAYS_OF_INTERRUPTS)
@@ -156,6 +159,25 @@ fn of_requeued(ctx: &Ctx) -> Result<()> {
     let bios = made(&device)? - before;
     ensure!(bios >= 2, "{bios} bios: it was not mapped anew");
     Ok(())
+}
+
+/// However often a target reports zones, there are no more than were asked for: there is memory for so
+/// many.
+fn zones_twice(ctx: &Ctx) -> Result<()> {
+    const COUNT: u32 = 4;
+    let _probe = Probe::new(ctx)?;
+    let lower = ZONED.make()?;
+    let device = MappedDevice::create(&[line(0, lower.sectors(), "rust-probe", lower.node())])?;
+    let (disk, below) = (device.open()?, lower.open()?);
+    device.message(0, "zones_twice")?;
+    for sector in [0, zones::report(below.file(), 0, 2)?[1].start] {
+        let zones = zones::report(&disk, sector, COUNT)?;
+        ensure!(
+            zones == zones::report(below.file(), sector, COUNT)?,
+            "from {sector} on: {zones:?}"
+        );
+    }
+    ctx.take_log("^device-mapper: zone: ").map(drop)
 }
 
 /// Letters for what is done with a bio, see `tests/probe/targets/hold.rs`.
