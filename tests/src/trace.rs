@@ -6,6 +6,7 @@ use crate::cleanup;
 use anyhow::{bail, Context, Result};
 use regex::Regex;
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -92,12 +93,19 @@ impl Trace {
         let trace = Trace {
             dir,
             devices: devices.iter().map(|d| (*d).to_owned()).collect(),
-            switches: events.map(|e| format!("events/{e}/enable")).collect(),
+            switches: Vec::new(),
         };
-        for switch in &trace.switches {
-            trace.set(switch, "1")?;
+        trace.and(events)
+    }
+
+    /// Traces these as well.
+    fn and(mut self, events: impl Iterator<Item = String>) -> Result<Trace> {
+        for event in events {
+            let switch = format!("events/{event}/enable");
+            self.set(&switch, "1")?;
+            self.switches.push(switch);
         }
-        Ok(trace)
+        Ok(self)
     }
 
     fn set(&self, file: &str, value: &str) -> Result<()> {
@@ -170,6 +178,53 @@ impl Commands {
         kinds.sort();
         kinds.dedup();
         Ok((value, kinds))
+    }
+}
+
+/// Traces, while it lives, what memory is asked for that the kernel may do I/O for to get it.
+pub struct Allocations {
+    trace: Trace,
+    name: String,
+}
+
+impl Allocations {
+    /// What asks for memory: small pieces, pieces of one kind, and pages.
+    const EVENTS: [&str; 3] = [
+        "kmem/kmalloc",
+        "kmem/kmem_cache_alloc",
+        "kmem/mm_page_alloc",
+    ];
+
+    /// `__GFP_IO` and `__GFP_FS`.
+    const FILTER: &str = "gfp_flags & 0xc0";
+
+    /// Starts, for what is asked for with a function on the stack that has `name` in its own, such as that
+    /// of a crate.
+    pub fn start(name: &str) -> Result<Allocations> {
+        let trace = Trace::of(&[], iter::empty())?;
+        trace.set("options/stacktrace", "1")?;
+        for event in Self::EVENTS {
+            trace.set(&format!("events/{event}/filter"), Self::FILTER)?;
+        }
+        let trace = trace.and(Self::EVENTS.map(str::to_owned).into_iter())?;
+        let name = name.to_owned();
+        Ok(Allocations { trace, name })
+    }
+
+    /// What was asked for since the last time: each event, with the stack.
+    pub fn take(&self) -> Result<Vec<String>> {
+        let text = self.trace.text()?;
+        // What was traced before goes when the file is cut.
+        self.trace.set("trace", "")?;
+        let parts: Vec<_> = text.split("<stack trace>").collect();
+        let asked = parts.windows(2).filter_map(|pair| {
+            let event = pair[0].lines().rfind(|line| line.contains("gfp_flags="))?;
+            let stack = pair[1].lines().skip(1);
+            let stack: String = stack.take_while(|line| line.starts_with(" => ")).collect();
+            let is_wanted = stack.contains(&self.name);
+            is_wanted.then(|| format!("{}{stack}", event.trim()))
+        });
+        Ok(asked.collect())
     }
 }
 

@@ -18,6 +18,7 @@ mod ioctls;
 mod limits;
 mod live;
 pub mod lvm;
+pub mod memory;
 mod pass_through;
 pub mod refusal;
 pub mod status;
@@ -49,6 +50,7 @@ fn data_cases(target: &'static Target) -> Vec<Case> {
     cases.extend(live::cases(target));
     cases.extend(concurrency::cases(target, true));
     cases.extend(crash::cases(target));
+    cases.extend(memory::cases(target));
     cases
 }
 

@@ -11,7 +11,7 @@ use dm_rust_tests::fio;
 use dm_rust_tests::integrity::Integrity;
 use dm_rust_tests::module::modprobe;
 use dm_rust_tests::scenario::refusal::attempt;
-use dm_rust_tests::scenario::MIB;
+use dm_rust_tests::scenario::{memory, MIB};
 use dm_rust_tests::twin::{Kind, Side};
 use dm_rust_tests::SECTOR;
 use std::time::Duration;
@@ -73,6 +73,7 @@ pub fn cases() -> Vec<Case> {
         case("crypt::integrity::on_disk", on_disk).limit(180),
         // It leaves the cipher asynchronous for whoever asks for it later.
         case("crypt::integrity::asynchronous", asynchronous).last(),
+        case("crypt::integrity::starts_no_io", starts_no_io_for_memory),
         case("crypt::integrity::lines", lines),
         case("crypt::integrity::refused", refused),
         case("crypt::integrity::never_written", never_written),
@@ -180,6 +181,22 @@ fn both_ways(
                 format!("{cipher} {options}: written by {who}, {count} sectors at {sector}")
             })?;
         }
+    }
+    Ok(())
+}
+
+/// As [`memory::starts_no_io`] for tags, requests and clones.
+fn starts_no_io_for_memory(ctx: &Ctx) -> Result<()> {
+    let target = ctx.env.target(CRYPT.name);
+    for &(cipher, key, tag, options) in CIPHERS {
+        let lower = Kind::Ram.make()?;
+        let below = Integrity::new(&lower, tag, sector_size(options))?;
+        let params = Params {
+            options,
+            ..Params::new(cipher, key)
+        };
+        let table = [params.line(&target, &below.node(), below.sectors)];
+        memory::starts_no_io(&table).with_context(|| format!("{cipher} {options}"))?;
     }
     Ok(())
 }
