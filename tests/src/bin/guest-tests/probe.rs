@@ -12,6 +12,7 @@ use dm_rust_tests::lower::{self, Lower};
 use dm_rust_tests::module::Module;
 use dm_rust_tests::scenario::ZONED;
 use dm_rust_tests::zones;
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
@@ -283,15 +284,24 @@ fn put_off(ctx: &Ctx) -> Result<()> {
         }
         lower.open()?.expect_pattern(8, round, 8, 8)?;
         drop(disk);
+        ensure!(agenda_threads() == 1, "not one thread for one agenda");
         device.remove()?;
         let refused = MappedDevice::empty()?;
         let params = format!("{} x", lower.node());
         let loaded = refused.load(&[line(0, SECTORS, "rust-probe-late", params)]);
         ctx.expect_refused(loaded, "EINVAL", "Too many arguments")?;
+        ensure!(agenda_threads() == 0, "a thread is left");
     }
     // What the last one did at its end.
     let (device, _) = create("rust-probe-late", &lower)?;
     made(&device).map(drop)
+}
+
+/// How many threads there are for bios that `rust-probe-late` puts off.
+fn agenda_threads() -> usize {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let names = processes.flat_map(|process| fs::read_to_string(process.path().join("comm")));
+    names.filter(|name| name.starts_with("probe-late/")).count()
 }
 
 /// While one table of a device takes over from another, both have their queues, whose names sysfs
