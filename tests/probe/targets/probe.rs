@@ -4,14 +4,15 @@
 //!
 //! Table: `<start> <length> rust-probe <device>`. Status: `<made> <dropped> <bad>`. A message says
 //! what is done with bios from then on: `remap`, `kill`, `end`, `fail`, `requeue`, `partial`,
-//! `requeue_at_end`; and with `zones_twice`, that zones are reported twice.
+//! `requeue_at_end`; with `zones_twice`, that zones are reported twice; and with `wait`, that the target
+//! waits for I/O before it remaps, which it must be refused.
 
-use super::{write_counts, Token};
+use super::{expect, write_counts, Token};
 use crate::dm::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 
 /// What is done with bios; the place in the list is the number of it.
-const WAYS: [&[u8]; 8] = [
+const WAYS: [&[u8]; 9] = [
     b"remap",
     b"kill",
     b"end",
@@ -20,6 +21,7 @@ const WAYS: [&[u8]; 8] = [
     b"partial",
     b"requeue_at_end",
     b"zones_twice",
+    b"wait",
 ];
 
 /// The kind of target.
@@ -75,6 +77,9 @@ impl<'ti> Target<'ti> for ProbeTarget<'ti> {
         }
         if self.is(b"partial") {
             bio.accept_partial(1);
+        }
+        if self.is(b"wait") {
+            expect(self.dev.flush() == Status::INVAL);
         }
         bio.remap(self.dev, sector)
     }

@@ -23,6 +23,7 @@ pub fn cases() -> Vec<Case> {
         case("probe::per_bio_data", per_bio_data),
         case("probe::per_bio_data_of_requeued", of_requeued),
         case("probe::zones_twice", zones_twice),
+        case("probe::partial_on_zones", partial_on_zones),
         case("probe::held_ram", |ctx| held(ctx, &lower::ram()?, ALL_WAYS)),
         case("probe::held_virtio", |ctx| {
             held(ctx, &lower::virtio()?, WAYS_OF_INTERRUPTS)
@@ -101,6 +102,7 @@ fn per_bio_data(ctx: &Ctx) -> Result<()> {
         ("requeue", "EIO", 2),
         ("requeue_at_end", "EIO", 2),
         ("partial", "ok", 16),
+        ("wait", "ok", 2),
         ("remap", "ok", 2),
     ] {
         device.message(0, way)?;
@@ -109,7 +111,7 @@ fn per_bio_data(ctx: &Ctx) -> Result<()> {
         let written = outcome(disk.write(sector, &data));
         let read = disk.read(sector, 8);
         match way {
-            "remap" | "partial" => {
+            "remap" | "partial" | "wait" => {
                 lower.open()?.expect_pattern(sector, before, sector, 8)?;
                 ensure!(read.as_ref().ok() == Some(&data), "{way}: other data came");
             }
@@ -178,6 +180,25 @@ fn zones_twice(ctx: &Ctx) -> Result<()> {
             "from {sector} on: {zones:?}"
         );
     }
+    ctx.take_log("^device-mapper: zone: ").map(drop)
+}
+
+/// A write to a zoned device is not cut, whatever a target asks for: the kernel stops at that. A read is.
+fn partial_on_zones(ctx: &Ctx) -> Result<()> {
+    let _probe = Probe::new(ctx)?;
+    let lower = ZONED.make()?;
+    let device = MappedDevice::create(&[line(0, lower.sectors(), "rust-probe", lower.node())])?;
+    let disk = Disk::open(&device.path(), Mode::Direct)?;
+    device.message(0, "partial")?;
+    let before = made(&device)?;
+    disk.write(0, &pattern(1, 0, 8))?;
+    let written = made(&device)? - before;
+    disk.expect_pattern(0, 1, 0, 8)?;
+    let read = made(&device)? - before - written;
+    ensure!(
+        written == 1 && read == 8,
+        "{written} bios for a write, {read} for a read"
+    );
     ctx.take_log("^device-mapper: zone: ").map(drop)
 }
 
