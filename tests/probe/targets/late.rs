@@ -4,11 +4,12 @@
 //!
 //! Table: `<start> <length> rust-probe-late <device> [<what is wrong>]`: a second argument is refused
 //! when all else has been made. Status: `<made> <dropped> <bad>`. A message says what is done with bios
-//! that are due: `submit`, `fail`, `later` (and are submitted then).
+//! that are due: `submit`, `fail`, `later` (and are submitted then); `change` changes what may be changed
+//! while the device is suspended only, or fails with `EBUSY`.
 
 use super::{expect, write_counts, Token};
 use crate::{
-    dm::{prelude::*, Agenda, DueBio, Moment, Next, PutOff, PutsOff, QueueOptions, Shelf},
+    dm::{prelude::*, Agenda, DueBio, Moment, Next, PutOff, PutsOff, QueueOptions, Settled, Shelf},
     mem::Pool,
 };
 use kernel::sync::atomic::{Atomic, Relaxed};
@@ -35,6 +36,7 @@ pub(crate) struct LateTarget<'ti> {
     event: &'ti TableEvent,
     shelf: &'ti Shelf,
     pool: &'ti Pool,
+    settled: Settled<'ti, u64>,
     way: Atomic<u32>,
 }
 
@@ -85,6 +87,7 @@ impl<'ti> Target<'ti> for LateTarget<'ti> {
             event: ti.event()?,
             shelf: ti.shelf(queue, c"No shelf")?,
             pool: ti.pool(1, 64, c"No pool")?,
+            settled: ti.settled(0)?,
             way: Atomic::new(0),
         };
 
@@ -119,7 +122,14 @@ impl<'ti> Target<'ti> for LateTarget<'ti> {
     }
 
     fn message(&self, _: &DmTarget, args: Args<'_>, _: &mut StatusLine<'_>) -> Result<bool> {
+        let sleep = args.may_sleep();
         let [way] = args.exactly(c"").map_err(|_| EINVAL)?;
+
+        if way.as_bytes() == b"change" {
+            let changed = self.settled.change(sleep, |value| *value += 1);
+
+            return changed.map(|()| false).ok_or(EBUSY);
+        }
         let way = WAYS.iter().position(|known| *known == way.as_bytes());
 
         self.way.store(way.ok_or(EINVAL)? as u32, Relaxed);

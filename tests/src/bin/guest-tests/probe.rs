@@ -29,6 +29,7 @@ pub fn cases() -> Vec<Case> {
             held(ctx, &lower::virtio()?, WAYS_OF_INTERRUPTS)
         }),
         case("probe::held_and_failed", held_and_failed),
+        case("probe::settled", settled),
         case("probe::put_off", put_off),
         case("probe::two_tables", two_tables),
     ]
@@ -282,6 +283,25 @@ fn held_and_failed(ctx: &Ctx) -> Result<()> {
         ensure!(made(&device)? >= before + 2, "way {way}: no bios");
     }
     Ok(())
+}
+
+/// What is settled changes while the device is suspended, and neither before nor after.
+fn settled(ctx: &Ctx) -> Result<()> {
+    let _probe = Probe::new(ctx)?;
+    let lower = lower::ram()?;
+    let (device, _) = create("rust-probe-late", &lower)?;
+    let change = |wanted: &str| -> Result<()> {
+        let said = outcome(device.message(0, "change"));
+        ensure!(said.starts_with(wanted), "{said}, not {wanted}");
+        Ok(())
+    };
+    for how in [Suspend::Flush, Suspend::NoFlush] {
+        change("EBUSY").context("live")?;
+        device.suspend(how)?;
+        change("ok").context("suspended")?;
+        device.resume()?;
+    }
+    change("EBUSY").context("resumed")
 }
 
 /// What is kept with a bio that is put off is dropped once, whatever becomes of it; and a target may
