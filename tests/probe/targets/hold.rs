@@ -5,7 +5,9 @@
 //! Table: `<start> <length> rust-probe-hold <device>`. Status: `<made> <dropped> <bad>`, and how many
 //! parts were worked on. The message `way` and letters says what is done with bios from then on, step
 //! by step: `q` to a queue, `s` to a shelf, `p` in parts, `i` to a soft interrupt, `b` below, `t` below
-//! by a thread, `f` fails. After the last step a bio ends.
+//! by a thread, `f` fails; `S` and `P` to a shelf and in parts with a queue that works on one bio at a
+//! time, and `w` keeps that queue at work while the gate is shut, which the message `gate shut` does,
+//! and `gate open` undoes. After the last step a bio ends.
 
 use super::{expect, write_counts, Token};
 use crate::{
@@ -15,7 +17,10 @@ use crate::{
     },
     mem::MaySleep,
 };
-use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::{
+    sync::atomic::{Atomic, Relaxed},
+    time::{delay::fsleep, Delta},
+};
 
 const PARTS: u32 = 3;
 
@@ -33,11 +38,14 @@ pub(crate) struct HoldTarget<'ti> {
     dev: &'ti Device,
     queue: &'ti Workqueue,
     shelf: &'ti Shelf,
+    narrow: &'ti Workqueue,
+    narrow_shelf: &'ti Shelf,
     thread: &'ti SubmitThread,
     buffers: &'ti Buffers,
     /// Up to eight steps, a letter each, the first in the lowest bits.
     way: Atomic<u64>,
     parts: Atomic<u64>,
+    shut: Atomic<bool>,
 }
 
 /// What is kept with a bio.
@@ -71,6 +79,9 @@ impl<'ti> HoldTarget<'ti> {
             b'q' => bio.queue(self.queue),
             b's' => bio.share(self.shelf),
             b'p' => bio.in_parts(self.shelf, PARTS),
+            b'S' => bio.share(self.narrow_shelf),
+            b'P' => bio.in_parts(self.narrow_shelf, PARTS),
+            b'w' => bio.queue(self.narrow),
             b'i' => bio.queue_bh(),
             b'b' | b't' => self.go_below(bio, sleep),
             b'f' => bio.end(Status::IOERR),
@@ -108,6 +119,14 @@ impl<'ti> HoldTarget<'ti> {
         }
     }
 
+    /// Waits while the gate is shut, but not forever.
+    fn wait(&self, _: MaySleep<'_>) {
+        const MILLIS: u32 = 60_000;
+        let waits = (0..MILLIS).take_while(|_| self.shut.load(Relaxed));
+
+        expect(waits.inspect(|_| fsleep(Delta::from_millis(1))).count() < MILLIS as usize);
+    }
+
     /// Makes the last step again, where memory can be waited for.
     fn again<'call>(&self, mut bio: HoldBio<'call, 'ti>) -> Fate<'call> {
         let kept = bio.data_mut();
@@ -129,18 +148,26 @@ impl<'ti> Target<'ti> for HoldTarget<'ti> {
             cpu_intensive: false,
             max_active: 0,
         };
+        const NARROW: QueueOptions = QueueOptions {
+            max_active: 1,
+            ..OPTIONS
+        };
         let [dev] = args.exactly(c"Invalid argument count")?;
         let dev = ti.get_device(dev, c"Device lookup failed")?;
         let queue = ti.queue(c"probe", OPTIONS, c"No queue")?;
+        let narrow = ti.queue(c"narrow", NARROW, c"No queue")?;
 
         Ok(HoldTarget {
             dev,
             queue,
             shelf: ti.shelf(queue, c"No shelf")?,
+            narrow,
+            narrow_shelf: ti.shelf(narrow, c"No shelf")?,
             thread: ti.submit_thread(c"probe", false, c"No thread")?,
             buffers: ti.buffers(c"No buffers")?,
             way: Atomic::new(b'b'.into()),
             parts: Atomic::new(0),
+            shut: Atomic::new(false),
         })
     }
 
@@ -176,6 +203,10 @@ impl<'ti> Target<'ti> for HoldTarget<'ti> {
         let [what, steps] = args.exactly(c"").map_err(|_| EINVAL)?;
         let steps = steps.as_bytes();
 
+        if what.as_bytes() == b"gate" {
+            self.shut.store(steps == b"shut", Relaxed);
+            return Ok(false);
+        }
         if what.as_bytes() != b"way" || steps.len() > size_of::<u64>() {
             return Err(EINVAL);
         }
@@ -195,11 +226,14 @@ impl<'ti> HoldsBios<'ti> for HoldTarget<'ti> {
     fn work<'call>(&self, bio: HoldBio<'call, 'ti>, sleep: Option<MaySleep<'call>>) -> Fate<'call> {
         // In a soft interrupt after `i`; by a worker after all else.
         expect(sleep.is_some() != (bio.data().last == b'i'));
+        if let (b'w', Some(sleep)) = (bio.data().last, sleep) {
+            self.wait(sleep);
+        }
         self.go(bio, sleep)
     }
 
     fn quick<'call>(&self, bio: HoldBio<'call, 'ti>) -> Fate<'call> {
-        expect(bio.data().last == b's');
+        expect(matches!(bio.data().last, b's' | b'S'));
         self.go(bio, None)
     }
 

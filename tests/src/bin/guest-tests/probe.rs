@@ -11,6 +11,7 @@ use dm_rust_tests::dm::{line, outcome, MappedDevice, Suspend};
 use dm_rust_tests::lower::{self, Lower};
 use dm_rust_tests::module::Module;
 use dm_rust_tests::scenario::ZONED;
+use dm_rust_tests::wait;
 use dm_rust_tests::zones;
 use std::fs;
 use std::thread;
@@ -29,6 +30,7 @@ pub fn cases() -> Vec<Case> {
             held(ctx, &lower::virtio()?, WAYS_OF_INTERRUPTS)
         }),
         case("probe::held_and_failed", held_and_failed),
+        case("probe::full_shelf", full_shelf),
         case("probe::settled", settled),
         case("probe::put_off", put_off),
         case("probe::two_tables", two_tables),
@@ -283,6 +285,49 @@ fn held_and_failed(ctx: &Ctx) -> Result<()> {
         ensure!(made(&device)? >= before + 2, "way {way}: no bios");
     }
     Ok(())
+}
+
+/// What finds no room on a shelf is worked on all the same: a bio by the queue, and a part of one by
+/// who gives the parts out.
+fn full_shelf(ctx: &Ctx) -> Result<()> {
+    /// More than there is room for.
+    const SHARED: u64 = 24;
+    let _probe = Probe::new(ctx)?;
+    let lower = lower::ram()?;
+    lower.open()?.write(0, &pattern(1, 0, SECTORS))?;
+    let (device, disk) = create("rust-probe-hold", &lower)?;
+    let read = |sector: u64| disk.expect_pattern(sector, 1, sector, 1);
+    let parts = counts(&device)?[3];
+    thread::scope(|scope| -> Result<()> {
+        let mut readers = Vec::new();
+        let mut start = |way: &str, count: u64| -> Result<()> {
+            device.message(0, &format!("way {way}"))?;
+            let wanted = counts(&device)?[0] + count;
+            readers.extend((0..count).map(|sector| scope.spawn(move || read(sector))));
+            wait::until_true(&format!("{count} bios on way {way}"), || {
+                Ok(counts(&device)?[0] >= wanted)
+            })
+        };
+        device.message(0, "gate shut")?;
+        let all = start("wb", 1)
+            .and_then(|()| start("Sb", SHARED))
+            .and_then(|()| {
+                device.message(0, "way Pb")?;
+                read(SHARED)?;
+                let counts = counts(&device)?;
+                ensure!(counts[3] == parts + 3, "{} parts", counts[3] - parts);
+                // It has taken two off the shelf at most.
+                let waiting = counts[0] - counts[1];
+                ensure!(waiting > SHARED - 2, "{waiting} bios wait");
+                Ok(())
+            });
+        device.message(0, "gate open")?;
+        for reader in readers {
+            reader.join().expect("a thread that does not panic")?;
+        }
+        all
+    })?;
+    made(&device).map(drop)
 }
 
 /// What is settled changes while the device is suspended, and neither before nor after.
