@@ -18,6 +18,10 @@ use crate::{
 use core::{marker::PhantomData, ops::Deref, ptr::NonNull};
 use kernel::{alloc::AllocError, error::to_result, ffi::c_int, prelude::*};
 
+/// So many bytes of the name of a queue are its prefix, at most: the kernel cuts the name after 31, and
+/// the device and the number are in what is left.
+const MAX_PREFIX: usize = 12;
+
 /// Why a target could not be made: an errno for userspace, a message for the kernel log.
 #[derive(Clone, Copy)]
 pub struct CtrError {
@@ -405,16 +409,25 @@ impl<'ti> Constructor<'ti> {
     ///
     /// # Errors
     ///
-    /// No memory or no number is left, or a queue has this prefix already; with `message`.
+    /// No memory or no number is left; a queue of the target has this prefix, or it has more than
+    /// twelve bytes, so that names may be cut short and no longer differ. With `message`.
     pub fn queue(
         &mut self,
-        prefix: &CStr,
+        prefix: &'static CStr,
         options: QueueOptions,
         message: &'static CStr,
     ) -> CtrResult<&'ti Workqueue> {
         let failed = CtrError::new(ENOMEM, message);
         let name = NonNull::from(self.device_name());
         let extras = self.resources.extras()?;
+
+        // Queues are in sysfs, which prints a trace when a name is there already.
+        if extras.queues.iter().any(|queue| queue.prefix() == prefix) {
+            return Err(CtrError::new(EEXIST, message));
+        }
+        if prefix.to_bytes().len() > MAX_PREFIX {
+            return Err(CtrError::new(ENAMETOOLONG, message));
+        }
         let id = extras.number(message)?;
 
         extras.queues.reserve(1, GFP_KERNEL).map_err(|_| failed)?;

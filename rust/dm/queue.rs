@@ -37,6 +37,7 @@ pub struct QueueOptions {
 /// `queue` is there until [`stop`](Self::stop) is called, which happens when no bio is held.
 pub struct Workqueue {
     queue: *mut bindings::workqueue_struct,
+    prefix: &'static CStr,
     _owned: Owned,
 }
 
@@ -47,7 +48,7 @@ unsafe impl Sync for Workqueue {}
 
 impl Workqueue {
     pub(super) fn new(
-        prefix: &CStr,
+        prefix: &'static CStr,
         name: &CStr,
         id: c_int,
         options: QueueOptions,
@@ -67,12 +68,18 @@ impl Workqueue {
 
         (!queue.is_null()).then_some(Self {
             queue,
+            prefix,
             _owned: Owned,
         })
     }
 
     pub(super) fn as_raw(&self) -> *mut bindings::workqueue_struct {
         self.queue
+    }
+
+    /// What the name begins with.
+    pub(super) fn prefix(&self) -> &'static CStr {
+        self.prefix
     }
 
     /// Waits for work that is being done, and frees the queue.

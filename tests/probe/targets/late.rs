@@ -3,9 +3,10 @@
 //! `rust-probe-late`: puts bios off, and uses what it has borrowed up to its end.
 //!
 //! Table: `<start> <length> rust-probe-late <device> [<what is wrong>]`: a second argument is refused
-//! when all else has been made. Status: `<made> <dropped> <bad>`. A message says what is done with bios
-//! that are due: `submit`, `fail`, `later` (and are submitted then); `change` changes what may be changed
-//! while the device is suspended only, or fails with `EBUSY`.
+//! when all else has been made, after `twice` has asked for a queue a second time, and `long` for one
+//! with a long name. Status: `<made> <dropped> <bad>`. A message says what is done with bios that are
+//! due: `submit`, `fail`, `later` (and are submitted then); `change` changes what may be changed while
+//! the device is suspended only, or fails with `EBUSY`.
 
 use super::{expect, write_counts, Token};
 use crate::{
@@ -91,9 +92,18 @@ impl<'ti> Target<'ti> for LateTarget<'ti> {
             way: Atomic::new(0),
         };
 
-        // What was made is dropped.
-        let [] = args.exactly(c"Too many arguments")?;
-        Ok(this)
+        // What was made is dropped if this fails.
+        match args.next().map(|what| what.as_bytes()) {
+            None => return Ok(this),
+            Some(b"twice") => {
+                ti.queue(c"probe-late", OPTIONS, c"A second queue")?;
+            }
+            Some(b"long") => {
+                ti.queue(c"probe-later-yet", OPTIONS, c"A long name")?;
+            }
+            Some(_) => {}
+        }
+        Err(CtrError::new(EINVAL, c"Too many arguments"))
     }
 
     fn map<'map>(&self, ti: &DmTarget, bio: Bio<'map, Self::PerBio>) -> Mapped<'map> {

@@ -373,9 +373,16 @@ fn put_off(ctx: &Ctx) -> Result<()> {
         ensure!(agenda_threads() == 1, "not one thread for one agenda");
         device.remove()?;
         let refused = MappedDevice::empty()?;
-        let params = format!("{} x", lower.node());
-        let loaded = refused.load(&[line(0, SECTORS, "rust-probe-late", params)]);
-        ctx.expect_refused(loaded, "EINVAL", "Too many arguments")?;
+        for (what, errno, message) in [
+            ("x", "EINVAL", "Too many arguments"),
+            // There would be a trace of sysfs in the log.
+            ("twice", "EEXIST", "A second queue"),
+            ("long", "ENAMETOOLONG", "A long name"),
+        ] {
+            let params = format!("{} {what}", lower.node());
+            let loaded = refused.load(&[line(0, SECTORS, "rust-probe-late", params)]);
+            ctx.expect_refused(loaded, errno, message)?;
+        }
         ensure!(agenda_threads() == 0, "a thread is left");
     }
     // What the last one did at its end.
