@@ -76,6 +76,11 @@ test-kill:
 test-cryptsetup:
 	@qemu/test-cryptsetup $(if $(T),"$$T")
 
+# LVM's own test suite on the module's targets; TWIN=1 runs it on the in-tree ones.
+.PHONY: test-lvm
+test-lvm:
+	@qemu/test-lvm $(if $(T),"$$T")
+
 .PHONY: check
 check:
 	@qemu/check
