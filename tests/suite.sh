@@ -24,14 +24,15 @@ run_script() {
     *)
         failed+=("$script")
         printf '... FAILED: exit status %d after %d s\n' "$status" $((SECONDS - start))
-        tail -n 25 "$log" | sed 's/^/    /'
+        trouble "$log" | sed 's/^/    /'
         ;;
     esac
 }
 
-# What a suite may say otherwise: how much a script that passed has done, and why one was skipped.
+# What a suite may say otherwise: how much a script that passed has done, why one was skipped, and what was wrong.
 said() { :; }
 why() { tail -n 1 "$1"; }
+trouble() { tail -n 25 "$1"; }
 
 # result WHO: prints the sum, and fails if something failed or nothing was run.
 result() {
