@@ -2,6 +2,13 @@
 # Runs the scripts of another project's test suite: sourced in the guest by what knows the suite.
 # shellcheck shell=bash
 
+# patient SECONDS: what a script is given here. Kernels that watch all that they do are much slower.
+patient() {
+    local seconds=$1
+    if [[ -e /sys/kernel/debug/kmemleak || -e /sys/kernel/debug/kcsan ]]; then seconds=$((5 * seconds)); fi
+    printf '%d' "$seconds"
+}
+
 passed=0 failed=() skipped=()
 
 # run_script SUITE SCRIPT SKIPPED SECONDS COMMAND...: runs one, for so long at most; SKIPPED is the exit status of one that says

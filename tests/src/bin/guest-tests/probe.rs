@@ -371,6 +371,9 @@ fn put_off(ctx: &Ctx) -> Result<()> {
         lower.open()?.expect_pattern(8, round, 8, 8)?;
         drop(disk);
         ensure!(agenda_threads() == 1, "not one thread for one agenda");
+        // The least number that is free: those before have given theirs back.
+        let queues = queue_numbers();
+        ensure!(queues == ["1"], "the queues have the numbers {queues:?}");
         device.remove()?;
         let refused = MappedDevice::empty()?;
         for (what, errno, message) in [
@@ -388,6 +391,19 @@ fn put_off(ctx: &Ctx) -> Result<()> {
     // What the last one did at its end.
     let (device, _) = create("rust-probe-late", &lower)?;
     made(&device).map(drop)
+}
+
+/// What the names of the queues of `rust-probe-late` end in.
+fn queue_numbers() -> Vec<String> {
+    let queues = fs::read_dir("/sys/bus/workqueue/devices");
+    let names = queues.into_iter().flatten().flatten();
+    names
+        .filter_map(|queue| queue.file_name().into_string().ok())
+        .filter_map(|name| {
+            let rest = name.strip_prefix("probe-late-")?;
+            Some(rest.rsplit_once("-r")?.1.to_owned())
+        })
+        .collect()
 }
 
 /// How many threads there are for bios that `rust-probe-late` puts off.
