@@ -426,7 +426,7 @@ impl<'ti> Constructor<'ti> {
             return Err(CtrError::new(EEXIST, message));
         }
         if prefix.to_bytes().len() > MAX_PREFIX {
-            return Err(CtrError::new(ENAMETOOLONG, message));
+            return Err(CtrError::new(EINVAL, message));
         }
         let id = extras.number(message)?;
 

@@ -380,7 +380,7 @@ fn put_off(ctx: &Ctx) -> Result<()> {
             ("x", "EINVAL", "Too many arguments"),
             // There would be a trace of sysfs in the log.
             ("twice", "EEXIST", "A second queue"),
-            ("long", "ENAMETOOLONG", "A long name"),
+            ("long", "EINVAL", "A long name"),
         ] {
             let params = format!("{} {what}", lower.node());
             let loaded = refused.load(&[line(0, SECTORS, "rust-probe-late", params)]);
