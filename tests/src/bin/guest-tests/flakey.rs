@@ -13,6 +13,7 @@ use dm_rust_tests::ticks::Ticks;
 use dm_rust_tests::trace::{self, Trace};
 use dm_rust_tests::twin::{Kind, Shape, Target};
 use rustix::io::ReadWriteFlags;
+use std::io::IoSliceMut;
 use std::time::Duration;
 
 /// `rust-flakey` and `flakey`: `<device> <offset> <up> <down> [<count> <feature>...]`.
@@ -283,6 +284,39 @@ fn large(ctx: &Ctx) -> Result<()> {
     })
 }
 
+/// A read that the table cuts in two: the second part begins somewhere in the memory of the whole.
+fn cut(ctx: &Ctx) -> Result<()> {
+    const PARTS: usize = 16;
+    FLAKEY.compare(ctx, |side| {
+        let lower = side.lower(Kind::Ram, 0)?;
+        lower.open()?.write(0, &vec![0x5a; 1 << 20])?;
+        for byte in [1, 512, 513, 4096, 4097, 30_000, 54_784, 54_785] {
+            let features = format!("5 corrupt_bio_byte {byte} r 165 0");
+            let node = lower.node();
+            let device = side.device(&[
+                line(0, 24, &side.target, format!("{node} 0 3600 0")),
+                line(24, 1000, &side.target, format!("{node} 24 0 1 {features}")),
+            ])?;
+            let disk = Disk::open(&device.path(), Mode::Direct)?;
+            // Every second page, so that none of them continues another.
+            let mut memory = memmap2::MmapMut::map_anon(2 * PARTS * 4096)?;
+            let mut pages: Vec<_> = memory
+                .chunks_exact_mut(8192)
+                .map(|two| IoSliceMut::new(&mut two[..4096]))
+                .collect();
+            let read = rustix::io::preadv(disk.file(), &mut pages, 3 * 512)?;
+            ensure!(read == PARTS * 4096, "{read} bytes were read");
+            let marks: Vec<_> = memchr::memchr_iter(165, &memory).collect();
+            let rest = memory.iter().filter(|byte| **byte == 0x5a).count();
+            side.note(
+                features,
+                format!("{marks:?}, {rest} bytes as on the device"),
+            );
+        }
+        Ok(())
+    })
+}
+
 /// The page that every process shares is not written to, nor is what a program writes from.
 fn source_is_kept(ctx: &Ctx) -> Result<()> {
     let lower = dm_rust_tests::lower::ram()?;
@@ -347,6 +381,7 @@ pub fn cases(long: bool) -> Vec<Case> {
         case("flakey::turns", turns),
         case("flakey::by_chance", by_chance),
         case("flakey::large", large),
+        case("flakey::cut", cut),
         case("flakey::source_is_kept", source_is_kept),
     ];
     let mut common = scenario::cases(&FLAKEY);
